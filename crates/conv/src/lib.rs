@@ -1,0 +1,48 @@
+//! Fast 3D kernels for CPUs, f32 and channels-last, for training and running a dense feature
+//! pyramid network: convolution, deconvolution, max pooling, batch norm with `ReLU`.
+//!
+//! Arrays are `[n, z, y, x, c]`; `dims` is always `[n, z, y, x]`. A [`View`] is some of the channels
+//! of such an array, so that the layers of a dense block read from and write into one buffer, and a
+//! concatenation costs nothing. Convolutions can apply `max(0, x * scale + shift)` to their input
+//! while they read it, so that the normalised tensor never exists.
+//!
+//! # How it works
+//! The vector lanes run along x, not along the channels: 12 or 24 channels fill no whole number of
+//! 16-lane registers, but x is a multiple of 8 or 16 nearly everywhere. A task is a block of
+//! 4 x 4 rows. `pack` transposes its input, with a halo, into a zero-padded scratch
+//! `[z, y, channel, x]` that stays in the second-level cache; `convolve` then holds 6 output channels
+//! times a few x vectors in registers and walks taps and channels without a branch; the result is
+//! transposed back once. `correlate` (the weight gradient) holds 3 taps times a few output channels
+//! and walks voxels. A deconvolution with kernel and stride 2 is a 1^3 convolution onto an array
+//! whose 2^3 blocks are seen as channels (`fold`), so it has no code of its own.
+//!
+//! The instruction set (AVX-512, AVX2 with FMA, or plain Rust) is chosen at run time. Results do not
+//! depend on the number of threads: the work is cut by shape, and partial sums are added in order.
+//!
+//! # Panics
+//! Every function panics if a slice's length does not fit the shapes given: a bug in the caller.
+
+mod conv;
+mod convolve;
+mod correlate;
+mod deconv;
+mod grid;
+mod norm;
+mod pack;
+mod pool;
+mod scratch;
+mod simd;
+mod sums;
+mod tiles;
+mod view;
+
+pub use conv::{conv3d, conv3d_input_gradient, conv3d_weight_gradient};
+pub use deconv::{deconv2, deconv2_input_gradient, deconv2_weight_gradient};
+pub use norm::{BatchNorm, norm_relu, norm_relu_gradient};
+pub use pool::{max_pool2, max_pool2_gradient};
+pub use simd::Isa;
+pub use sums::{bias_gradient, channel_stats};
+pub use view::{ScaleShift, View, ViewMut, Write};
+
+#[cfg(test)]
+mod tests;

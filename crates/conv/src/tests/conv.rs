@@ -1,0 +1,212 @@
+//! Convolution and deconvolution. One list of products `(out, in, weight)` defines each: the output
+//! and both gradients follow from it.
+
+use proptest::prelude::*;
+
+use super::{Array, assert_close, dims, index, margins, numbers, voxels};
+use crate::conv::{conv3d_input_gradient_on, conv3d_on, conv3d_weight_gradient_on};
+use crate::deconv::{deconv2_input_gradient_on, deconv2_on, deconv2_weight_gradient_on};
+use crate::{Isa, ScaleShift, View, ViewMut, Write, conv3d, conv3d_weight_gradient};
+
+/// Pairs of voxels that a tap joins: `(out voxel, in voxel, tap)`.
+fn conv_pairs(dims: [usize; 4], kernel: usize) -> Vec<(usize, usize, usize)> {
+    let inside = |v: usize, tap: usize, size: usize| {
+        (v + tap).checked_sub(kernel / 2).filter(|&shifted| shifted < size)
+    };
+    let taps = || voxels([1, kernel, kernel, kernel]).enumerate();
+    let pairs = voxels(dims).flat_map(|v| {
+        taps().filter_map(move |(tap, [_, a, b, c])| {
+            let z = inside(v[1], a, dims[1])?;
+            let y = inside(v[2], b, dims[2])?;
+            let x = inside(v[3], c, dims[3])?;
+            Some((index(dims, v), index(dims, [v[0], z, y, x]), tap))
+        })
+    });
+    pairs.collect()
+}
+
+fn deconv_pairs(dims: [usize; 4]) -> Vec<(usize, usize, usize)> {
+    let fine = [dims[0], 2 * dims[1], 2 * dims[2], 2 * dims[3]];
+    let pairs = voxels(fine).map(|v| {
+        let coarse = [v[0], v[1] / 2, v[2] / 2, v[3] / 2];
+        let tap = (v[1] % 2 * 2 + v[2] % 2) * 2 + v[3] % 2;
+        (index(fine, v), index(dims, coarse), tap)
+    });
+    pairs.collect()
+}
+
+/// One random problem with what it should give.
+struct Case {
+    x: Array,
+    /// Gradient, and the shape of the output.
+    grad: Array,
+    norm: Option<(Vec<f32>, Vec<f32>)>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    out: Vec<f64>,
+    dx: Vec<f64>,
+    dw: Vec<f64>,
+}
+
+impl Case {
+    /// `at(tap, input, output)` is a weight's place.
+    fn new(
+        pairs: &[(usize, usize, usize)],
+        x: Array,
+        grad: Array,
+        normed: bool,
+        at: impl Fn(usize, usize, usize) -> usize,
+    ) -> Self {
+        let (c_in, c_out) = (x.channels, grad.channels);
+        let taps = pairs.iter().map(|pair| pair.2).max().unwrap() + 1;
+        // Of kernels larger than the volume some taps may never be used.
+        let taps = if taps == 1 || taps == 8 { taps } else { 27 };
+        let weight = numbers(7, taps * c_in * c_out);
+        let bias = numbers(8, c_out);
+        let norm = normed.then(|| (numbers(9, c_in), numbers(10, c_in)));
+        let read = |voxel, c: usize| match &norm {
+            Some((scale, shift)) => {
+                (x.at(voxel, c) * f64::from(scale[c]) + f64::from(shift[c])).max(0.0)
+            }
+            None => x.at(voxel, c),
+        };
+        let out_voxels = grad.data.len() / grad.stride;
+        let mut out: Vec<f64> =
+            (0..out_voxels).flat_map(|_| bias.iter().map(|&b| f64::from(b))).collect();
+        let mut dx = vec![0.0; x.data.len() / x.stride * c_in];
+        let mut dw = vec![0.0; weight.len()];
+        for &(to, from, tap) in pairs {
+            for i in 0..c_in {
+                for o in 0..c_out {
+                    let place = at(tap, i, o);
+                    out[to * c_out + o] += read(from, i) * f64::from(weight[place]);
+                    dx[from * c_in + i] += grad.at(to, o) * f64::from(weight[place]);
+                    dw[place] += grad.at(to, o) * read(from, i);
+                }
+            }
+        }
+        Self { x, grad, norm, weight, bias, out, dx, dw }
+    }
+
+    fn norm(&self) -> Option<ScaleShift<'_>> {
+        self.norm.as_ref().map(|(scale, shift)| ScaleShift { scale, shift })
+    }
+
+    /// `run` gets a target with the shape of `like`; `want` is compared with what it writes there.
+    fn check(what: &str, like: &Array, write: Write, want: &[f64], run: impl Fn(ViewMut<'_>)) {
+        let mut target = like.clone();
+        run(target.view_mut());
+        let before = like.dense().into_iter().map(f64::from);
+        let want: Vec<f64> = match write {
+            Write::Set => want.to_vec(),
+            Write::Add => want.iter().zip(before).map(|(a, b)| a + b).collect(),
+        };
+        assert_close(what, &target.dense(), &want);
+        assert_eq!(target.hidden(), like.hidden(), "{what}: other channels were written");
+    }
+}
+
+fn writes() -> impl Strategy<Value = Write> {
+    prop_oneof![Just(Write::Set), Just(Write::Add)]
+}
+
+/// All ways in which channels fall into blocks and tails.
+fn channels() -> impl Strategy<Value = usize> {
+    prop_oneof![1..18_usize, Just(24), Just(36), Just(42)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn conv3d_and_its_gradients(
+        dims in dims(), kernel in prop_oneof![Just(1), Just(3)], c_in in channels(),
+        c_out in channels(), x_margins in margins(), out_margins in margins(),
+        normed: bool, write in writes(), seed: u64,
+    ) {
+        let size = dims.iter().product();
+        let x = Array::new(seed, size, c_in, x_margins);
+        let grad = Array::new(seed + 1, size, c_out, out_margins);
+        let at = |tap, i, o| (tap * c_in + i) * c_out + o;
+        let case = Case::new(&conv_pairs(dims, kernel), x, grad, normed, at);
+        let Case { x, grad, weight, .. } = &case;
+        for isa in Isa::available() {
+            let bias = Some(&case.bias[..]);
+            Case::check(&format!("{isa:?} out"), grad, Write::Set, &case.out, |out| {
+                conv3d_on(isa, x.view(), case.norm(), dims, weight, kernel, bias, out);
+            });
+            Case::check(&format!("{isa:?} dx"), x, write, &case.dx, |dx| {
+                conv3d_input_gradient_on(isa, grad.view(), dims, weight, kernel, write, dx);
+            });
+            let mut dw = numbers(seed, weight.len());
+            let norm = case.norm();
+            conv3d_weight_gradient_on(isa, x.view(), norm, grad.view(), dims, kernel, &mut dw);
+            assert_close(&format!("{isa:?} dw"), &dw, &case.dw);
+        }
+    }
+
+    #[test]
+    fn deconv2_and_its_gradients(
+        dims in dims(), c_in in channels(), c_out in 1..14_usize, x_margins in margins(),
+        out_margins in margins(), normed: bool, write in writes(), seed: u64,
+    ) {
+        let size = dims.iter().product::<usize>();
+        let x = Array::new(seed, size, c_in, x_margins);
+        let grad = Array::new(seed + 1, 8 * size, c_out, out_margins);
+        let at = |tap, i, o| (i * 8 + tap) * c_out + o;
+        let case = Case::new(&deconv_pairs(dims), x, grad, normed, at);
+        let Case { x, grad, weight, .. } = &case;
+        for isa in Isa::available() {
+            let bias = Some(&case.bias[..]);
+            Case::check(&format!("{isa:?} out"), grad, Write::Set, &case.out, |out| {
+                deconv2_on(isa, x.view(), case.norm(), dims, weight, bias, out);
+            });
+            Case::check(&format!("{isa:?} dx"), x, write, &case.dx, |dx| {
+                deconv2_input_gradient_on(isa, grad.view(), dims, weight, write, dx);
+            });
+            let mut dw = numbers(seed, weight.len());
+            deconv2_weight_gradient_on(isa, x.view(), case.norm(), grad.view(), dims, &mut dw);
+            assert_close(&format!("{isa:?} dw"), &dw, &case.dw);
+        }
+    }
+}
+
+/// Zero padding comes after the norm: with a shift of 1, a border voxel sees fewer ones.
+#[test]
+fn padding_stays_zero_under_a_norm() {
+    let (x, weight) = ([0.0; 27], [1.0; 27]);
+    let norm = ScaleShift { scale: &[1.0], shift: &[1.0] };
+    let mut out = [0.0; 27];
+    let dims = [1, 3, 3, 3];
+    conv3d(View::new(&x, 1), Some(norm), dims, &weight, 3, None, ViewMut::new(&mut out, 1));
+    assert_eq!([out[0], out[1], out[4], out[13]], [8.0, 12.0, 18.0, 27.0]);
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let dims = [1, 20, 17, 33];
+    let size = 20 * 17 * 33;
+    let (x, grad) = (numbers(1, size * 7), numbers(2, size * 5));
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut dw = vec![0.0; 27 * 35];
+        let (x, grad) = (View::new(&x, 7), View::new(&grad, 5));
+        pool.install(|| conv3d_weight_gradient(x, None, grad, dims, 3, &mut dw));
+        dw
+    };
+    assert_eq!(run(1), run(3));
+}
+
+#[test]
+#[should_panic(expected = "the weight must be [3, 3, 3, 1, 2]")]
+fn a_wrong_weight_panics() {
+    let (x, mut out) = ([0.0; 8], [0.0; 16]);
+    conv3d(View::new(&x, 1), None, [1, 2, 2, 2], &[0.0; 27], 3, None, ViewMut::new(&mut out, 2));
+}
+
+#[test]
+#[should_panic(expected = "the input's length must fit dims")]
+fn wrong_dims_panic() {
+    let (x, mut out) = ([0.0; 8], [0.0; 8]);
+    conv3d(View::new(&x, 1), None, [1, 2, 2, 3], &[0.0; 27], 3, None, ViewMut::new(&mut out, 1));
+}

@@ -1,0 +1,204 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use dasl_lidc::Rule;
+use dasl_net::config::Preset;
+
+/// Outlines pulmonary nodules in chest CT, and learns to from few annotations.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Args {
+    /// Print machine-readable results on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything below on a made-up cohort: no data needed, at most five minutes
+    Demo(DemoArgs),
+    /// Turn scans into a dataset
+    #[command(subcommand)]
+    Import(Import),
+    /// Train a network on all annotations of a dataset
+    Train(TrainArgs),
+    /// Learn from few annotations: active and self-paced rounds with a simulated reader
+    Learn(LearnArgs),
+    /// Outline the nodules of scans
+    Segment(SegmentArgs),
+    /// Compare outlines with a dataset's reference
+    Evaluate(EvaluateArgs),
+}
+
+/// Where a dataset comes from.
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// A tree of DICOM series with LIDC-IDRI reader XML
+    Lidc(ImportLidcArgs),
+    /// Nodule volumes with their 50% consensus (index.csv, consensus50_masks.npz, image/)
+    Voi(ImportVoiArgs),
+}
+
+/// `dasl demo`
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Folder to write to
+    #[arg(long, default_value = "dasl-demo")]
+    pub out: PathBuf,
+    /// Determines every number
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `dasl import lidc`
+#[derive(Debug, clap::Args)]
+pub struct ImportLidcArgs {
+    /// Folder with patient/study/series/*.dcm and *.xml (any layout)
+    pub src: PathBuf,
+    /// Dataset folder; scans that are in it already are skipped
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Which voxels are nodule: pylidc, two-of-four or three-readers-union
+    #[arg(long, default_value = "pylidc")]
+    pub rule: Rule,
+    /// Edge of the dataset's voxels, mm
+    #[arg(long, default_value_t = 1.0, value_parser = spacing_mm)]
+    pub spacing: f64,
+}
+
+/// `dasl import voi`
+#[derive(Debug, clap::Args)]
+pub struct ImportVoiArgs {
+    /// Folder with index.csv, consensus50_masks.npz and image/
+    pub src: PathBuf,
+    /// Dataset folder; volumes that are in it already are skipped
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Edge of the dataset's voxels, mm
+    #[arg(long, default_value_t = 1.0, value_parser = spacing_mm)]
+    pub spacing: f64,
+}
+
+/// `dasl train`
+#[derive(Debug, clap::Args)]
+pub struct TrainArgs {
+    /// Dataset folder
+    pub dataset: PathBuf,
+    /// Run folder: weights, checkpoint, configuration, log
+    #[arg(long)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// Go on with the run in --out
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// What network, how trained.
+#[derive(Debug, clap::Args)]
+pub struct NetworkArgs {
+    /// Ready-made configuration
+    #[arg(long, value_enum, default_value = "small")]
+    pub preset: PresetArg,
+    /// TOML file whose values replace the preset's
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Determines weights, split and patches
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Share of the patients kept for validation
+    #[arg(long, default_value_t = 0.1, value_parser = share)]
+    pub validation: f64,
+}
+
+/// `dasl learn`
+#[derive(Debug, clap::Args)]
+pub struct LearnArgs {
+    /// Dataset folder; its labels are hidden until the simulated reader is asked for them
+    pub dataset: PathBuf,
+    /// Run folder; a run that is in it goes on where it stood
+    #[arg(long)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// Samples annotated before the first round [default: 50]
+    #[arg(long)]
+    pub initial: Option<usize>,
+    /// Stages in order [default: spl-al-spl]
+    #[arg(long)]
+    pub sequence: Option<String>,
+    /// How an active round chooses: dasl, least-confidence, random, foreground-aware-random
+    /// [default: dasl]
+    #[arg(long)]
+    pub strategy: Option<String>,
+    /// Annotations that the reader gives at most, the initial ones included
+    #[arg(long)]
+    pub budget: Option<usize>,
+}
+
+/// `dasl segment`
+#[derive(Debug, clap::Args)]
+pub struct SegmentArgs {
+    /// Folders of one DICOM series each, or NIfTI files
+    #[arg(required = true)]
+    pub scans: Vec<PathBuf>,
+    /// Run folder of `dasl train` or `dasl learn`
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Folder to write to, one sub-folder per scan
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Objectness from which a proposal is a nodule [default: the run's, 0.5]
+    #[arg(long, value_parser = share)]
+    pub threshold: Option<f64>,
+}
+
+/// `dasl evaluate`
+#[derive(Debug, clap::Args)]
+pub struct EvaluateArgs {
+    /// Folder that `dasl segment` wrote
+    pub predictions: PathBuf,
+    /// Dataset folder with the reference
+    pub dataset: PathBuf,
+}
+
+/// [`Preset`] on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum PresetArg {
+    /// For laptops, tests and the demo
+    Tiny,
+    /// The default
+    Small,
+    /// Layers per block as in the cited network
+    Paper,
+}
+
+impl From<PresetArg> for Preset {
+    fn from(arg: PresetArg) -> Self {
+        match arg {
+            PresetArg::Tiny => Self::Tiny,
+            PresetArg::Small => Self::Small,
+            PresetArg::Paper => Self::Paper,
+        }
+    }
+}
+
+fn spacing_mm(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(mm) if (0.2..=10.0).contains(&mm) => Ok(mm),
+        _ => Err("a length from 0.2 to 10 mm is needed".into()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a number from 0 to 1 is needed".into()),
+    }
+}

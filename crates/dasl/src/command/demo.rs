@@ -1,0 +1,170 @@
+//! `dasl demo`: everything on a made-up cohort.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use dasl_lidc::Rule;
+use dasl_net::Device;
+use dasl_net::config::Preset;
+use dasl_phantom::{PhantomConfig, cohort};
+use dasl_volume::dataset::Dataset;
+
+use super::evaluate::{Evaluation, evaluate};
+use super::import_lidc::import;
+use super::learn::learn;
+use super::segment::{PREDICTION, Scan, Segmented, read, segment, write};
+use super::{evaluate as evaluation_text, learn as learn_text};
+use crate::Outcome;
+use crate::args::DemoArgs;
+use crate::config_file::Settings;
+use crate::outline_picture::{Outline, picture};
+use crate::report::{self, Content, Figure};
+use crate::run_folder::RunFolder;
+use crate::split::Split;
+
+/// Scans to learn from.
+const SCANS: usize = 10;
+/// Scans kept back, to segment.
+const UNSEEN: usize = 2;
+/// Colour of the readers' consensus.
+const REFERENCE: [u8; 3] = [0, 220, 235];
+
+/// Runs the command.
+///
+/// # Errors
+/// If the folder is in use or can't be written.
+pub fn run(args: &DemoArgs, json: bool) -> Result<Outcome> {
+    let start = Instant::now();
+    let out = &args.out;
+    if out.exists() && fs::read_dir(out)?.next().is_some() {
+        bail!("{} is not empty: remove it, or name another folder with --out", out.display());
+    }
+    say("making a cohort of synthetic scans, as DICOM with LIDC XML");
+    let unseen = make_cohort(out, args.seed)?;
+
+    say("importing it");
+    let dataset = imported(&out.join("cohort"), &out.join("dataset"))?;
+    let reference = imported(&out.join("unseen"), &out.join("unseen-dataset"))?;
+
+    say("training `tiny` and learning in the sequence SPL-AL-SPL");
+    let settings = settings(args.seed);
+    let split = Split::draw(&dataset, 0.2, args.seed)?;
+    let folder = RunFolder::new(&out.join("run"));
+    folder.create(&settings, &split, &dataset, args.seed)?;
+    let state = learn(&dataset, &settings, &split, &folder)?;
+
+    say("segmenting scans it has not seen");
+    let segmenter = folder.segmenter(&Device::flex())?;
+    let mut segmented = Vec::new();
+    for path in &unseen {
+        let scan = read(path)?;
+        let found = segment(&segmenter, &scan);
+        write(&out.join("segmented"), &scan, &found)?;
+        segmented.push((scan, found));
+    }
+    let evaluation = evaluate(&out.join("segmented"), &reference)?;
+
+    let ledger = dasl_learn::ledger::read_ledger(&folder.rounds().join("ledger.jsonl"), state.ledger)?;
+    let figures = figures(&segmented, &evaluation, &reference)?;
+    let about = format!(
+        "{SCANS} synthetic chest scans to learn from, {UNSEEN} to segment; preset tiny, seed {}.",
+        args.seed
+    );
+    let content = Content {
+        about,
+        settings: &settings,
+        state: &state,
+        ledger: &ledger,
+        evaluation: &evaluation,
+        figures: &figures,
+    };
+    let report = out.join("report.html");
+    report::write(&report, &content)?;
+
+    if json {
+        let result = serde_json::json!({
+            "report": report, "rounds": state.history, "evaluation": evaluation,
+        });
+        println!("{}", serde_json::to_string_pretty(&result)?);
+    } else {
+        println!("{}\n", learn_text::render(&state));
+        println!("{}\n", evaluation_text::render(&evaluation));
+        println!("report: {} ({:.0} s)", report.display(), start.elapsed().as_secs_f64());
+    }
+    Ok(Outcome::Done)
+}
+
+fn say(text: &str) {
+    eprintln!("demo: {text}");
+}
+
+/// Small enough for five minutes on two cores.
+fn settings(seed: u64) -> Settings {
+    let mut settings = Settings::preset(Preset::Tiny);
+    let engine = &mut settings.learn.engine;
+    engine.initial = 12;
+    engine.per_round = 4;
+    engine.spl_rounds = 1;
+    engine.al_rounds = 2;
+    engine.seed = seed;
+    settings
+}
+
+/// Writes the scans and sets the last ones apart; returns the series folders of those.
+fn make_cohort(out: &Path, seed: u64) -> Result<Vec<PathBuf>> {
+    let (all, unseen) = (out.join("cohort"), out.join("unseen"));
+    fs::create_dir_all(&unseen).with_context(|| unseen.display().to_string())?;
+    let patients = cohort(&PhantomConfig::default(), seed, SCANS + UNSEEN, &all)?;
+    for patient in &patients[SCANS..] {
+        fs::rename(all.join(patient), unseen.join(patient))?;
+    }
+    Ok(patients[SCANS..].iter().map(|p| unseen.join(p)).collect())
+}
+
+fn imported(src: &Path, out: &Path) -> Result<Dataset> {
+    let imported = import(src, out, Rule::Pylidc, 1.0)?;
+    if let Some((what, why)) = imported.set_aside.first() {
+        bail!("{what}: {why}");
+    }
+    Ok(Dataset::open(out)?)
+}
+
+/// Every reference nodule, best first.
+fn figures(
+    segmented: &[(Scan, Segmented)],
+    evaluation: &Evaluation,
+    reference: &Dataset,
+) -> Result<Vec<Figure>> {
+    let mut rated = Vec::new();
+    for evaluated in &evaluation.scans {
+        let record = reference.scan(&evaluated.scan)?;
+        let Some((scan, found)) = segmented.iter().find(|(s, _)| s.name == evaluated.scan) else {
+            continue;
+        };
+        let labels = reference.read_native_labels(&evaluated.scan)?;
+        for nodule in &evaluated.result.nodules {
+            let Some(facts) = record.nodules.iter().find(|n| n.label == nodule.reference) else {
+                continue;
+            };
+            let outlines = [
+                Outline { labels: &labels, label: Some(nodule.reference), color: REFERENCE },
+                Outline { labels: &found.labels, label: None, color: PREDICTION },
+            ];
+            let extent = (2.5 * facts.diameter_mm).clamp(40.0, 120.0);
+            let verdict = match nodule.prediction {
+                Some(_) => format!("Dice {:.2}", nodule.dice),
+                None => "missed".into(),
+            };
+            let caption = format!(
+                "{}, nodule {}, {:.1} mm: {verdict}",
+                evaluated.scan, nodule.reference, facts.diameter_mm
+            );
+            let picture = picture(&scan.ct, &outlines, facts.center_mm, extent);
+            rated.push((nodule.dice, Figure { caption, picture }));
+        }
+    }
+    rated.sort_by(|a, b| b.0.total_cmp(&a.0));
+    Ok(rated.into_iter().map(|(_, figure)| figure).collect())
+}

@@ -1,0 +1,150 @@
+//! `dasl learn`: active and self-paced rounds with a simulated reader.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use dasl_learn::sample::SampleId;
+use dasl_learn::state::{RoundRecord, RunState};
+use dasl_learn::{Event, Observer, Run};
+use dasl_volume::dataset::Dataset;
+use indicatif::ProgressBar;
+
+use super::train::begin;
+use crate::Outcome;
+use crate::args::LearnArgs;
+use crate::config_file::Settings;
+use crate::network_learner::{HiddenLabels, NetworkLearner, ROUND_WEIGHTS};
+use crate::progress::bar;
+use crate::run_folder::RunFolder;
+use crate::split::{Sample, Split};
+use crate::table;
+
+/// Runs the command.
+///
+/// # Errors
+/// If the dataset can't be read, a setting is wrong, or the run can't be written.
+pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
+    let dataset = Dataset::open(&args.dataset)?;
+    let folder = RunFolder::new(&args.out);
+    let (mut settings, split) = begin(&args.network, &folder, &dataset, true)?;
+    let fresh = !folder.rounds().join("state.json").exists();
+    if fresh {
+        override_engine(&mut settings, args)?;
+        folder.create(&settings, &split, &dataset, args.network.seed)?;
+    }
+    let state = learn(&dataset, &settings, &split, &folder)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&state.history)?);
+    } else {
+        println!("{}", render(&state));
+        println!("weights: {}", folder.weights().display());
+    }
+    Ok(Outcome::Done)
+}
+
+/// The command line's values in place of the configuration's.
+fn override_engine(settings: &mut Settings, args: &LearnArgs) -> Result<()> {
+    let engine = &mut settings.learn.engine;
+    engine.seed = args.network.seed;
+    if let Some(initial) = args.initial {
+        engine.initial = initial;
+    }
+    if let Some(sequence) = &args.sequence {
+        engine.sequence = sequence.parse()?;
+    }
+    if let Some(strategy) = &args.strategy {
+        let value = serde_json::Value::String(strategy.clone());
+        engine.strategy = serde_json::from_value(value)
+            .map_err(|_| anyhow!("--strategy {strategy}: choose dasl, least-confidence, random or foreground-aware-random"))?;
+    }
+    if args.budget.is_some() {
+        engine.budget = args.budget;
+    }
+    engine.check()?;
+    Ok(())
+}
+
+/// Begins the loop, or goes on with it, to its end; leaves the best round's weights as the run's.
+///
+/// # Errors
+/// As [`run`].
+pub fn learn(
+    dataset: &Dataset,
+    settings: &Settings,
+    split: &Split,
+    folder: &RunFolder,
+) -> Result<RunState> {
+    let rounds = folder.rounds();
+    let mut run = if rounds.join("state.json").exists() {
+        Run::open(&rounds)?
+    } else {
+        let pool = split.train.iter().map(|s| SampleId::from(Sample::name(s))).collect();
+        Run::create(&rounds, settings.learn.engine.clone(), pool, Vec::new())?
+    };
+    let seed = run.state().config.seed;
+    let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed);
+    learner.progress = bar("learn", 1);
+    let mut watcher = Watcher { progress: learner.progress.clone() };
+    let mut oracle = HiddenLabels::new(dataset, split);
+    run.advance(&mut learner, &mut oracle, &mut watcher)?;
+    watcher.progress.finish_and_clear();
+    let state = run.state().clone();
+    if let Some(best) = state.best() {
+        publish(&rounds.join(&best.weights).join(ROUND_WEIGHTS), &folder.weights())?;
+    }
+    Ok(state)
+}
+
+/// Copies a round's weights to where the run's are looked for.
+fn publish(from: &Path, to: &Path) -> Result<()> {
+    let (mut named, about) = dasl_net::weights::load(from)?;
+    named.retain(|name, _| !dasl_net::trainer::is_optimiser_state(name));
+    dasl_net::weights::save(to, &named, &about).with_context(|| to.display().to_string())
+}
+
+struct Watcher {
+    progress: ProgressBar,
+}
+
+impl Observer for Watcher {
+    fn event(&mut self, event: &Event<'_>) -> ControlFlow<()> {
+        match event {
+            Event::Round { round, kind, .. } => {
+                self.progress.set_prefix(format!("round {round} {kind}"));
+            }
+            Event::Predicted { done, of } => {
+                self.progress.set_length(*of as u64);
+                self.progress.set_position(*done as u64);
+                self.progress.set_message("predicting the pool");
+            }
+            Event::Recorded { record } => tracing::info!(
+                "round {} {}: Dice {:.3}, {} annotated, {} pseudo-labelled",
+                record.round, record.kind, record.score.value, record.annotated, record.pseudo
+            ),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The rounds as a table.
+pub fn render(state: &RunState) -> String {
+    let header =
+        ["round", "does", "annotated", "pseudo", "sum v", "lambda", "Dice", "TP Dice", "hit rate"];
+    let row = |r: &RoundRecord| {
+        let figure = |name: &str| table::figure(r.score.figures.get(name).copied());
+        vec![
+            r.round.to_string(),
+            r.kind.to_string(),
+            r.annotated.to_string(),
+            r.pseudo.to_string(),
+            format!("{:.1}", r.weight_sum),
+            format!("{:.4}", r.lambda),
+            figure("dice"),
+            figure("tp_dice"),
+            figure("hit_rate"),
+        ]
+    };
+    table::render(&header, &state.history.iter().map(row).collect::<Vec<_>>())
+}

@@ -1,0 +1,168 @@
+//! From a scan with labels on its own grid to a scan of a dataset.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use dasl_volume::dataset::{
+    Dataset, DatasetInfo, NoduleRecord, ScanArrays, ScanRecord, SourceFile,
+};
+use dasl_volume::lung::lung_mask;
+use dasl_volume::resample::{resample_ct, resample_labels};
+use dasl_volume::{CtVolume, LabelVolume, PointMm};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+/// What is known of a nodule beside its voxels.
+pub struct NoduleFacts {
+    /// Its label.
+    pub label: u16,
+    /// Readers who outlined it.
+    pub readers: u32,
+    /// Centre of its mask.
+    pub center_mm: PointMm,
+    /// Ratings, one per outline.
+    pub malignancy: Vec<u8>,
+    /// Ratings, one per outline.
+    pub texture: Vec<u8>,
+}
+
+/// A scan as it was read.
+pub struct Source {
+    /// Name in the dataset.
+    pub scan_id: String,
+    /// Whom it shows.
+    pub patient_id: String,
+    /// Its series.
+    pub series_uid: String,
+    /// Hounsfield units on its own grid.
+    pub ct: CtVolume,
+    /// Nodules on the same grid.
+    pub labels: LabelVolume,
+    /// What is known of them.
+    pub nodules: Vec<NoduleFacts>,
+    /// A whole chest, or only a nodule's surroundings.
+    pub whole: bool,
+    /// The files it was read from, relative to the import's root.
+    pub files: Vec<SourceFile>,
+}
+
+/// Opens a dataset to add to.
+///
+/// # Errors
+/// If the folder holds a dataset with another spacing or rule.
+pub fn open(out: &Path, spacing_mm: f64, rule: &str) -> Result<Dataset> {
+    let info = DatasetInfo {
+        format: 1,
+        dasl_version: env!("CARGO_PKG_VERSION").into(),
+        spacing_mm,
+        rule: rule.into(),
+    };
+    Ok(Dataset::create_or_open(out, &info)?)
+}
+
+/// Resamples a scan, finds its lungs and writes it.
+///
+/// # Errors
+/// If the dataset can't be written.
+pub fn add(dataset: &Dataset, source: &Source) -> Result<ScanRecord> {
+    let spacing = dataset.info().spacing_mm;
+    let native = source.ct.geometry;
+    let grid = native.with_spacing([spacing; 3]);
+    let ct = resample_ct(&source.ct, &grid);
+    let labels = resample_labels(&source.labels, &grid);
+    let (lung, lung_sure) = if source.whole {
+        let lung = lung_mask(&ct);
+        if let Some(reason) = &lung.reason {
+            tracing::warn!("{}: lung mask: {reason}", source.scan_id);
+        }
+        (lung.mask.voxels, lung.sure)
+    } else {
+        // All of a nodule's surroundings is looked at.
+        (ndarray::Array3::ones(grid.shape), true)
+    };
+    let boxes = boxes(&labels);
+    let native_voxels = counts(&source.labels);
+    let nodules = source.nodules.iter().filter_map(|facts| {
+        let (low, high) = *boxes.get(&facts.label)?;
+        let voxels = *native_voxels.get(&facts.label)?;
+        let volume_mm3 = voxels as f64 * native.voxel_mm3();
+        Some(NoduleRecord {
+            label: facts.label,
+            readers: facts.readers,
+            center_mm: facts.center_mm,
+            diameter_mm: sphere_diameter(volume_mm3),
+            volume_mm3,
+            native_voxels: voxels,
+            box_start: low,
+            box_shape: [0, 1, 2].map(|a| high[a] - low[a] + 1),
+            malignancy: facts.malignancy.clone(),
+            texture: facts.texture.clone(),
+        })
+    });
+    let record = ScanRecord {
+        scan_id: source.scan_id.clone(),
+        patient_id: source.patient_id.clone(),
+        series_uid: source.series_uid.clone(),
+        geometry: grid,
+        native_geometry: native,
+        lung_sure,
+        whole: source.whole,
+        nodules: nodules.collect(),
+        source: source.files.clone(),
+    };
+    let arrays = ScanArrays {
+        ct: ct.voxels,
+        labels: labels.voxels,
+        lung,
+        native_labels: source.labels.voxels.clone(),
+    };
+    dataset.write_scan(&record, &arrays)?;
+    Ok(record)
+}
+
+/// Diameter of the sphere of a volume, mm.
+pub fn sphere_diameter(volume_mm3: f64) -> f64 {
+    (6.0 * volume_mm3 / std::f64::consts::PI).cbrt()
+}
+
+/// Tight boxes of the labels: first and last voxel.
+pub fn boxes(labels: &LabelVolume) -> BTreeMap<u16, ([usize; 3], [usize; 3])> {
+    let mut boxes = BTreeMap::new();
+    for ((z, y, x), &label) in labels.voxels.indexed_iter() {
+        if label == 0 {
+            continue;
+        }
+        let (low, high) = boxes.entry(label).or_insert(([z, y, x], [z, y, x]));
+        for (axis, at) in [z, y, x].into_iter().enumerate() {
+            low[axis] = at.min(low[axis]);
+            high[axis] = at.max(high[axis]);
+        }
+    }
+    boxes
+}
+
+/// Voxels per label.
+pub fn counts(labels: &LabelVolume) -> BTreeMap<u16, usize> {
+    let mut counts = BTreeMap::new();
+    for &label in labels.voxels.iter().filter(|&&l| l != 0) {
+        *counts.entry(label).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// Hashes of files, their paths relative to `root`.
+///
+/// # Errors
+/// If a file can't be read.
+pub fn hashed(root: &Path, files: &[PathBuf]) -> Result<Vec<SourceFile>> {
+    files
+        .par_iter()
+        .map(|file| {
+            let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+            let sha256 = format!("{:x}", Sha256::digest(&bytes));
+            let path = file.strip_prefix(root).unwrap_or(file).display().to_string();
+            Ok(SourceFile { path, sha256 })
+        })
+        .collect()
+}

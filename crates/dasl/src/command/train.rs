@@ -1,0 +1,169 @@
+//! `dasl train`: a network from all annotations of a dataset.
+
+use anyhow::{Result, bail};
+use dasl_net::Device;
+use dasl_net::infer::Segmenter;
+use dasl_net::patch::{TrainingSample, TrainingSet};
+use dasl_net::sample::{compare, predict_sample};
+use dasl_net::trainer::{StepLosses, Trainer};
+use dasl_net::weights;
+use dasl_volume::dataset::{Dataset, DatasetError};
+use std::collections::BTreeMap;
+
+use crate::Outcome;
+use crate::args::{NetworkArgs, TrainArgs};
+use crate::config_file::Settings;
+use crate::curve;
+use crate::progress::bar;
+use crate::run_folder::RunFolder;
+use crate::split::{Sample, Split};
+use crate::table;
+
+/// Runs the command.
+///
+/// # Errors
+/// If the dataset can't be read, there is nothing to train on, or the run can't be written.
+pub fn run(args: &TrainArgs, json: bool) -> Result<Outcome> {
+    let dataset = Dataset::open(&args.dataset)?;
+    let folder = RunFolder::new(&args.out);
+    let (settings, split) = begin(&args.network, &folder, &dataset, args.resume)?;
+    let device = Device::flex();
+    let mut trainer = Trainer::new(settings.network(), args.network.seed, &device);
+    if args.resume && folder.checkpoint().exists() {
+        trainer.load(&folder.checkpoint())?;
+    }
+    let set = all_annotated(&split);
+    let last = train(&mut trainer, &dataset, &set, &settings, &folder)?;
+    weights::save(&folder.weights(), &weights::export(&trainer.model()), &BTreeMap::new())?;
+
+    let segmenter = Segmenter::new(trainer.model(), settings.network(), &device);
+    let scores = validate(&segmenter, &dataset, &split.validation, &mut |_, _| {})?;
+    if json {
+        let result = serde_json::json!({
+            "run": args.out, "steps": trainer.steps_done(), "last": last, "validation": scores,
+        });
+        println!("{}", serde_json::to_string_pretty(&result)?);
+    } else {
+        println!("{}", table::render(&SampleScores::HEADER, &[scores.row()]));
+        println!("weights: {}", folder.weights().display());
+    }
+    Ok(Outcome::Done)
+}
+
+/// A new run's settings and split, written down, or those of the run that goes on.
+///
+/// # Errors
+/// If the folder holds a run that is not to go on, or none that is, or the settings are wrong.
+pub fn begin(
+    args: &NetworkArgs,
+    folder: &RunFolder,
+    dataset: &Dataset,
+    resume: bool,
+) -> Result<(Settings, Split)> {
+    if resume && folder.exists() {
+        return Ok((folder.read_settings()?, folder.read_split()?));
+    }
+    if folder.exists() {
+        bail!("there is a run already: add --resume to go on with it, or name another --out");
+    }
+    let mut settings = Settings::resolve(args.preset.into(), args.config.as_deref())?;
+    settings.net.spacing_mm = dataset.info().spacing_mm;
+    let split = Split::draw(dataset, args.validation, args.seed)?;
+    folder.create(&settings, &split, dataset, args.seed)?;
+    Ok((settings, split))
+}
+
+fn all_annotated(split: &Split) -> TrainingSet {
+    let sample = |s: &Sample| TrainingSample {
+        scan: s.scan.clone(),
+        label: s.label,
+        weight: 1.0,
+        pseudo: None,
+    };
+    TrainingSet {
+        samples: split.train.iter().map(sample).collect(),
+        background: split.background.clone(),
+    }
+}
+
+/// Trains to the last step, with checkpoints on the way.
+fn train(
+    trainer: &mut Trainer,
+    dataset: &Dataset,
+    set: &TrainingSet,
+    settings: &Settings,
+    folder: &RunFolder,
+) -> Result<Option<StepLosses>> {
+    curve::begin(&folder.log(), trainer.steps_done())?;
+    let progress = bar("train", settings.train.steps as u64);
+    progress.set_position(trainer.steps_done() as u64);
+    progress.reset_eta();
+    let mut last = None;
+    while trainer.steps_done() < settings.train.steps {
+        let losses = trainer.train_step(dataset, set)?;
+        curve::append(&folder.log(), &losses)?;
+        progress.inc(1);
+        progress.set_message(format!("loss {:.3}", losses.total));
+        if trainer.steps_done() % settings.train.checkpoint_every == 0 {
+            trainer.save(&folder.checkpoint())?;
+        }
+        last = Some(losses);
+    }
+    trainer.save(&folder.checkpoint())?;
+    progress.finish_and_clear();
+    Ok(last)
+}
+
+/// How a network does on samples whose place is given.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct SampleScores {
+    /// Samples.
+    pub samples: usize,
+    /// Mean Dice, a miss counted as 0.
+    pub dice: Option<f64>,
+    /// Mean Dice of those that were found.
+    pub tp_dice: Option<f64>,
+    /// Share that was found: objectness above the threshold and a mask that overlaps.
+    pub hit_rate: Option<f64>,
+}
+
+impl SampleScores {
+    const HEADER: [&str; 4] = ["validation samples", "Dice", "TP Dice", "hit rate"];
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.samples.to_string(),
+            table::figure(self.dice),
+            table::figure(self.tp_dice),
+            table::figure(self.hit_rate),
+        ]
+    }
+}
+
+/// Scores samples; `progress` hears of those done and in total.
+///
+/// # Errors
+/// If the dataset can't be read.
+pub fn validate(
+    segmenter: &Segmenter,
+    dataset: &Dataset,
+    samples: &[Sample],
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<SampleScores, DatasetError> {
+    let mut dice = Vec::with_capacity(samples.len());
+    for (i, sample) in samples.iter().enumerate() {
+        let found = predict_sample(segmenter, dataset, &sample.scan, sample.label)?;
+        let (shared, a, b) = compare(&found, dataset, &sample.scan, sample.label)?;
+        let hit = found.proposal.score >= segmenter.config().infer.threshold && shared > 0;
+        dice.push(if hit { dasl_metrics::dice(shared, a, b) } else { 0.0 });
+        progress(i + 1, samples.len());
+    }
+    let mean = |v: &[f64]| (!v.is_empty()).then(|| v.iter().sum::<f64>() / v.len() as f64);
+    let hits: Vec<f64> = dice.iter().copied().filter(|d| *d > 0.0).collect();
+    Ok(SampleScores {
+        samples: dice.len(),
+        dice: mean(&dice),
+        tp_dice: mean(&hits),
+        hit_rate: mean(&dice.iter().map(|d| if *d > 0.0 { 1.0 } else { 0.0 }).collect::<Vec<_>>()),
+    })
+}

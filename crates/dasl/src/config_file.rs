@@ -1,0 +1,136 @@
+//! A preset, and the file whose values replace some of its own.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use dasl_learn::LearnConfig;
+use dasl_net::config::{Config, InferConfig, NetConfig, Preset, TrainConfig};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the learning loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoopConfig {
+    /// Steps of the initial training.
+    pub initial_steps: usize,
+    /// Steps of each round's fine-tuning.
+    pub round_steps: usize,
+    /// Peak learning rate of fine-tuning, as a share of `train.learning_rate`.
+    pub round_rate: f64,
+    /// `P` of Eq. (3).
+    pub descriptor: Descriptor,
+    /// The engine's own settings.
+    pub engine: LearnConfig,
+}
+
+/// What two samples are compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Descriptor {
+    /// The output volume (paper).
+    Output,
+    /// The encoder's features (as in suggestive annotation).
+    Encoder,
+}
+
+/// All settings of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The network.
+    pub net: NetConfig,
+    /// Its training.
+    pub train: TrainConfig,
+    /// Its use.
+    pub infer: InferConfig,
+    /// The learning loop.
+    pub learn: LoopConfig,
+}
+
+impl Settings {
+    /// A preset's values, those of `file` in their place where it gives any.
+    ///
+    /// # Errors
+    /// If the file can't be read, is no TOML, names an unknown setting, or a value makes no sense.
+    pub fn resolve(preset: Preset, file: Option<&Path>) -> Result<Self> {
+        let base = Self::preset(preset);
+        let Some(path) = file else { return Ok(base) };
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let over: toml::Table =
+            toml::from_str(&text).with_context(|| format!("{} is no TOML", path.display()))?;
+        let mut table = toml::Table::try_from(&base)?;
+        merge(&mut table, over);
+        let settings: Self =
+            table.try_into().with_context(|| format!("{}: unknown or wrong setting", path.display()))?;
+        settings.check().with_context(|| path.display().to_string())?;
+        Ok(settings)
+    }
+
+    /// A preset's values.
+    pub fn preset(preset: Preset) -> Self {
+        let Config { net, train, infer } = Config::preset(preset);
+        let (initial_steps, round_steps) = match preset {
+            Preset::Tiny => (300, 100),
+            Preset::Small | Preset::Paper => (2000, 500),
+        };
+        let learn = LoopConfig {
+            initial_steps,
+            round_steps,
+            round_rate: 0.3,
+            descriptor: Descriptor::Output,
+            engine: LearnConfig::default(),
+        };
+        Self { net, train, infer, learn }
+    }
+
+    /// The network's part.
+    pub fn network(&self) -> Config {
+        Config { net: self.net.clone(), train: self.train.clone(), infer: self.infer.clone() }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.network().validate().map_err(|reason| anyhow!(reason))?;
+        self.learn.engine.check()?;
+        Ok(())
+    }
+}
+
+/// Puts the values of `over` in place of those of `base`, table by table.
+fn merge(base: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(value)) => merge(inner, value),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(text: &str) -> Result<Settings> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Settings::resolve(Preset::Tiny, Some(file.path()))
+    }
+
+    #[test]
+    fn a_file_replaces_what_it_names_and_nothing_else() {
+        let got = resolve("[train]\nsteps = 7\n[learn.engine]\ninitial = 9").unwrap();
+        let mut want = Settings::preset(Preset::Tiny);
+        want.train.steps = 7;
+        want.learn.engine.initial = 9;
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        let text = |e: anyhow::Error| format!("{e:#}");
+        assert!(text(resolve("[train]\nstep = 7").unwrap_err()).contains("`step`"));
+        assert!(text(resolve("[train]\npatch = 50").unwrap_err()).contains("multiple of 16"));
+        assert!(text(resolve("[[[").unwrap_err()).contains("is no TOML"));
+    }
+}

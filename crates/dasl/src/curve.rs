@@ -1,0 +1,46 @@
+//! Losses per step, as a CSV that a continued run goes on with.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use dasl_net::trainer::StepLosses;
+
+const HEADER: &str = "step,total,class,box,mask";
+
+/// Begins a log, or cuts one back to the steps that the checkpoint knows.
+///
+/// # Errors
+/// If the file can't be written.
+pub fn begin(path: &Path, steps: usize) -> Result<()> {
+    let old = if steps == 0 { String::new() } else { fs::read_to_string(path).unwrap_or_default() };
+    let mut text = format!("{HEADER}\n");
+    for line in old.lines().skip(1) {
+        let step = line.split(',').next().and_then(|s| s.parse::<usize>().ok());
+        if step.is_some_and(|s| s <= steps) {
+            writeln!(text, "{line}")?;
+        }
+    }
+    dasl_volume::write_atomic(path, |file| file.write_all(text.as_bytes()))
+        .with_context(|| path.display().to_string())
+}
+
+/// Appends a step.
+///
+/// # Errors
+/// If the file can't be written.
+pub fn append(path: &Path, losses: &StepLosses) -> Result<()> {
+    let cell = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.6}"));
+    let line = format!(
+        "{},{:.6},{:.6},{},{}\n",
+        losses.step,
+        losses.total,
+        losses.class,
+        cell(losses.boxes),
+        cell(losses.mask)
+    );
+    let mut file = fs::OpenOptions::new().append(true).open(path)?;
+    file.write_all(line.as_bytes()).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,57 @@
+//! `dasl`: outlines pulmonary nodules in chest CT, and learns to from few annotations.
+
+mod args;
+mod charts;
+mod command;
+mod config_file;
+mod curve;
+mod network_learner;
+mod outline_picture;
+mod paste;
+mod progress;
+mod report;
+mod run_folder;
+mod split;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command, Import};
+
+/// How a command that did not fail ended.
+pub enum Outcome {
+    /// All is done.
+    Done,
+    /// Some inputs were set aside; they are listed.
+    SomeSetAside,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("DASL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    match run(args) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeSetAside) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<Outcome> {
+    let json = args.json;
+    match args.command {
+        Command::Demo(args) => command::demo::run(&args, json),
+        Command::Import(Import::Lidc(args)) => command::import_lidc::run(&args, json),
+        Command::Import(Import::Voi(args)) => command::import_voi::run(&args, json),
+        Command::Train(args) => command::train::run(&args, json),
+        Command::Learn(args) => command::learn::run(&args, json),
+        Command::Segment(args) => command::segment::run(&args, json),
+        Command::Evaluate(args) => command::evaluate::run(&args, json),
+    }
+}

@@ -1,0 +1,242 @@
+//! Nodule R-CNN as a learner of the engine, and the simulated reader.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use dasl_learn::pseudo_label::{
+    best_label, cross_entropy, multi_task_loss, own_mask_dice_loss,
+};
+use dasl_learn::sample::{AnnotatedSample, PseudoSample, SampleId};
+use dasl_learn::{Answer, Audit, FineTuneReport, Learner, Oracle, Prediction, Score};
+use dasl_net::Device;
+use dasl_net::infer::Segmenter;
+use dasl_net::patch::{TrainingSample, TrainingSet};
+use dasl_net::sample::{MASK_THRESHOLD, SamplePrediction, compare, predict_sample};
+use dasl_net::trainer::{TrainError, Trainer};
+use dasl_volume::dataset::{Dataset, DatasetError};
+use indicatif::ProgressBar;
+
+use crate::command::train::validate;
+use crate::config_file::{Descriptor, Settings};
+use crate::split::{Sample, Split};
+
+/// Weights in a round's folder.
+pub const ROUND_WEIGHTS: &str = "checkpoint.safetensors";
+
+/// Why learning failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnerError {
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The dataset can't be read.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The weights can't be read or written.
+    #[error(transparent)]
+    Weights(#[from] dasl_net::weights::WeightsError),
+    /// A sample is not the dataset's.
+    #[error("{0} names no nodule of the dataset: the run belongs to another one")]
+    Unknown(SampleId),
+}
+
+/// The network in the learning loop.
+pub struct NetworkLearner<'a> {
+    dataset: &'a Dataset,
+    settings: Settings,
+    split: &'a Split,
+    seed: u64,
+    device: Device,
+    trainer: Trainer,
+    /// Shows the steps of a fine-tuning.
+    pub progress: ProgressBar,
+}
+
+impl<'a> NetworkLearner<'a> {
+    /// An untrained network.
+    pub fn new(dataset: &'a Dataset, settings: Settings, split: &'a Split, seed: u64) -> Self {
+        let device = Device::flex();
+        let trainer = Trainer::new(settings.network(), seed, &device);
+        let progress = ProgressBar::hidden();
+        Self { dataset, settings, split, seed, device, trainer, progress }
+    }
+
+    /// The network as it is, for use.
+    pub fn segmenter(&self) -> Segmenter {
+        Segmenter::new(self.trainer.model(), self.settings.network(), &self.device)
+    }
+
+    fn predict_one(
+        &self,
+        segmenter: &Segmenter,
+        id: &SampleId,
+    ) -> Result<SamplePrediction, LearnerError> {
+        let Sample { scan, label } = sample(id)?;
+        Ok(predict_sample(segmenter, self.dataset, &scan, label)?)
+    }
+
+    /// Annotated samples with their own label, the others with the one that the weights at entry
+    /// give them; a sample whose mask is empty has none and is left out.
+    fn training_set(
+        &self,
+        annotated: &[AnnotatedSample],
+        pseudo: &[PseudoSample],
+    ) -> Result<TrainingSet, LearnerError> {
+        let mut set = TrainingSet { samples: Vec::new(), background: self.split.background.clone() };
+        for a in annotated {
+            let Sample { scan, label } = sample(&a.id)?;
+            set.samples.push(TrainingSample { scan, label, weight: 1.0, pseudo: None });
+        }
+        let segmenter = self.segmenter();
+        for p in pseudo {
+            let Sample { scan, label } = sample(p.id())?;
+            let own = self.predict_one(&segmenter, p.id())?.pseudo_label();
+            if own.is_some() {
+                set.samples.push(TrainingSample { scan, label, weight: p.weight(), pseudo: own });
+            }
+        }
+        Ok(set)
+    }
+}
+
+fn sample(id: &SampleId) -> Result<Sample, LearnerError> {
+    Sample::parse(id.as_str()).ok_or_else(|| LearnerError::Unknown(id.clone()))
+}
+
+/// What the engine wants to know of a prediction.
+fn judged(own: SamplePrediction, descriptor: Descriptor) -> Prediction {
+    let (negative, positive) = cross_entropy(own.proposal.score);
+    let class = best_label(negative, positive);
+    let probabilities: Vec<f32> = own.mask.iter().copied().collect();
+    let dice = own_mask_dice_loss(&probabilities, MASK_THRESHOLD);
+    Prediction {
+        loss: multi_task_loss(class.loss, dice),
+        foreground: class.positive && dice.is_some(),
+        descriptor: match descriptor {
+            Descriptor::Output => probabilities.clone(),
+            Descriptor::Encoder => own.encoding,
+        },
+        probabilities,
+    }
+}
+
+impl Learner for NetworkLearner<'_> {
+    type Error = LearnerError;
+
+    fn predict(
+        &mut self,
+        pool: &[SampleId],
+        visit: &mut dyn FnMut(usize, Prediction) -> ControlFlow<()>,
+    ) -> Result<(), LearnerError> {
+        let segmenter = self.segmenter();
+        for (i, id) in pool.iter().enumerate() {
+            let own = self.predict_one(&segmenter, id)?;
+            if visit(i, judged(own, self.settings.learn.descriptor)).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn fine_tune(
+        &mut self,
+        annotated: &[AnnotatedSample],
+        pseudo: &[PseudoSample],
+        round: usize,
+    ) -> Result<FineTuneReport, LearnerError> {
+        let set = self.training_set(annotated, pseudo)?;
+        let learn = &self.settings.learn;
+        let (steps, rate) = match round {
+            0 => (learn.initial_steps, 1.0),
+            _ => (learn.round_steps, learn.round_rate),
+        };
+        let seed = self.seed.wrapping_add(round as u64 * 1_000_003);
+        self.trainer.restart(steps, rate * self.settings.train.learning_rate, seed);
+        self.progress.set_length(steps as u64);
+        self.progress.reset();
+        let (mut losses, mut accuracies) = (Vec::new(), Vec::new());
+        for _ in 0..steps {
+            let step = self.trainer.train_step(self.dataset, &set)?;
+            self.progress.inc(1);
+            self.progress.set_message(format!("loss {:.3}", step.total));
+            losses.push(step.total);
+            // Accuracy of a step: the Dice of its masks, 1 - (1 + L_Dice).
+            accuracies.extend(step.mask.map(|mask| 1.0 - mask));
+        }
+        let mean = |v: &[f64]| if v.is_empty() { 0.0 } else { v.iter().sum::<f64>() / v.len() as f64 };
+        Ok(FineTuneReport { mean_accuracy: mean(&accuracies), mean_loss: mean(&losses) })
+    }
+
+    fn validate(&mut self) -> Result<Score, LearnerError> {
+        let scores = validate(&self.segmenter(), self.dataset, &self.split.validation, &mut |_, _| {})?;
+        let mut figures = BTreeMap::new();
+        for (name, value) in
+            [("dice", scores.dice), ("tp_dice", scores.tp_dice), ("hit_rate", scores.hit_rate)]
+        {
+            if let Some(value) = value {
+                figures.insert(name.to_string(), value);
+            }
+        }
+        Ok(Score { value: scores.dice.unwrap_or(0.0), figures })
+    }
+
+    fn audit(&mut self, samples: &[SampleId]) -> Result<Vec<Audit>, LearnerError> {
+        let segmenter = self.segmenter();
+        samples
+            .iter()
+            .map(|id| {
+                let Sample { scan, label } = sample(id)?;
+                let own = predict_sample(&segmenter, self.dataset, &scan, label)?;
+                let (shared, a, b) = compare(&own, self.dataset, &scan, label)?;
+                let precision = (a > 0).then(|| shared as f64 / a as f64);
+                Ok(Audit { dice: dasl_metrics::dice(shared, a, b), precision })
+            })
+            .collect()
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), LearnerError> {
+        Ok(self.trainer.save(&folder.join(ROUND_WEIGHTS))?)
+    }
+
+    fn load(&mut self, folder: &Path) -> Result<(), LearnerError> {
+        Ok(self.trainer.load(&folder.join(ROUND_WEIGHTS))?)
+    }
+}
+
+/// The simulated reader: reveals the dataset's labels and counts what that costs.
+pub struct HiddenLabels<'a> {
+    dataset: &'a Dataset,
+    known: BTreeSet<String>,
+}
+
+impl<'a> HiddenLabels<'a> {
+    /// A reader of these samples.
+    pub fn new(dataset: &'a Dataset, split: &Split) -> Self {
+        Self { dataset, known: split.train.iter().map(Sample::name).collect() }
+    }
+}
+
+impl Oracle for HiddenLabels<'_> {
+    type Error = LearnerError;
+
+    fn name(&self) -> &'static str {
+        "labels"
+    }
+
+    fn annotate(&mut self, samples: &[SampleId]) -> Result<Vec<Answer>, LearnerError> {
+        let answer = |id: &SampleId| {
+            let Sample { scan, label } = sample(id)?;
+            let record = self.dataset.scan(&scan)?;
+            let nodule = record.nodules.iter().find(|n| n.label == label);
+            match nodule.filter(|_| self.known.contains(id.as_str())) {
+                Some(nodule) => Ok(Answer::Annotated {
+                    id: id.clone(),
+                    foreground_voxels: nodule.native_voxels as u64,
+                }),
+                None => Ok(Answer::Declined { id: id.clone() }),
+            }
+        };
+        samples.iter().map(answer).collect()
+    }
+}

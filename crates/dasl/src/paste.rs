@@ -1,0 +1,122 @@
+//! Detections on the network's grid become instances on the scan's own.
+
+use dasl_net::infer::Detection;
+use dasl_net::sample::MASK_THRESHOLD;
+use dasl_volume::resample::resample_probability;
+use dasl_volume::{Geometry, LabelVolume, PointMm, Volume, VoxelPos};
+use ndarray::Array3;
+use serde::Serialize;
+
+/// A nodule as it is reported.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Nodule {
+    /// Label in the instance map.
+    pub id: u16,
+    /// Centre of the mask, patient's left, mm (LPS).
+    pub x_mm: f64,
+    /// Centre of the mask, patient's back, mm (LPS).
+    pub y_mm: f64,
+    /// Centre of the mask, patient's head, mm (LPS).
+    pub z_mm: f64,
+    /// Diameter of the sphere of equal volume, mm.
+    pub diameter_mm: f64,
+    /// Volume of the mask, mm3.
+    pub volume_mm3: f64,
+    /// Objectness, 0 to 1.
+    pub score: f64,
+}
+
+/// Pastes detections, best first, into a label map on `native`; where two overlap, the better one
+/// keeps the voxel. A mask that leaves no voxel there is no nodule.
+///
+/// `grid` is the network's grid that the detections lie on.
+pub fn paste(
+    detections: &[Detection],
+    grid: &Geometry,
+    native: &Geometry,
+) -> (LabelVolume, Vec<Nodule>) {
+    let mut labels = Array3::<u16>::zeros(native.shape);
+    let mut nodules = Vec::new();
+    for detection in detections {
+        let id = nodules.len() as u16 + 1;
+        let size = detection.mask.dim();
+        let from = grid.crop(detection.start, [size.0, size.1, size.2]);
+        let start = covering(&from, native);
+        let target = native.crop(start.0, start.1);
+        let map = resample_probability(&Volume::new(detection.mask.clone(), from), &target);
+        let (mut sum, mut count) = ([0.0; 3], 0_usize);
+        for ((z, y, x), &p) in map.voxels.indexed_iter() {
+            let at = [z as i64 + start.0[0], y as i64 + start.0[1], x as i64 + start.0[2]];
+            let inside = (0..3).all(|a| at[a] >= 0 && (at[a] as usize) < native.shape[a]);
+            if p < MASK_THRESHOLD || !inside {
+                continue;
+            }
+            let voxel = &mut labels[at.map(|v| v as usize)];
+            if *voxel == 0 {
+                *voxel = id;
+                count += 1;
+                (0..3).for_each(|a| sum[a] += at[a] as f64);
+            }
+        }
+        if count > 0 {
+            let [z, y, x] = sum.map(|s| s / count as f64);
+            let center = native.to_mm(VoxelPos::new(z, y, x));
+            let volume = count as f64 * native.voxel_mm3();
+            nodules.push(nodule(id, center, volume, detection.proposal.score));
+        }
+    }
+    (LabelVolume::new(labels, *native), nodules)
+}
+
+fn nodule(id: u16, center: PointMm, volume_mm3: f64, score: f64) -> Nodule {
+    Nodule {
+        id,
+        x_mm: center.x,
+        y_mm: center.y,
+        z_mm: center.z,
+        diameter_mm: (6.0 * volume_mm3 / std::f64::consts::PI).cbrt(),
+        volume_mm3,
+        score,
+    }
+}
+
+/// The box of `to` that covers `from`, one voxel wider: first voxel and size.
+fn covering(from: &Geometry, to: &Geometry) -> ([i64; 3], [usize; 3]) {
+    let (mut low, mut high) = ([f64::MAX; 3], [f64::MIN; 3]);
+    for corner in 0..8 {
+        let at = |axis: usize| if corner >> axis & 1 == 1 { from.shape[axis] as f64 } else { -1.0 };
+        let v = to.to_voxel(from.to_mm(VoxelPos::new(at(0), at(1), at(2))));
+        for (axis, value) in [v.z, v.y, v.x].into_iter().enumerate() {
+            low[axis] = value.min(low[axis]);
+            high[axis] = value.max(high[axis]);
+        }
+    }
+    let start = low.map(|v| v.floor() as i64 - 1);
+    (start, [0, 1, 2].map(|a| (high[a].ceil() as i64 + 2 - start[a]) as usize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dasl_net::anchor::Cube;
+    use dasl_net::infer::Proposal;
+
+    #[test]
+    fn the_better_detection_keeps_the_voxel_and_an_empty_mask_is_no_nodule() {
+        let grid = Geometry::axial([20; 3], [1.0; 3], PointMm::new(-5.0, 3.0, 7.0));
+        let detection = |score: f64, x: i64, fill: f32| Detection {
+            proposal: Proposal { cube: Cube { center: [8.0; 3], edge: 4.0 }, score },
+            start: [8, 8, x],
+            mask: Array3::from_elem((4, 4, 4), fill),
+        };
+        let found = [detection(0.9, 8, 1.0), detection(0.8, 4, 0.1), detection(0.7, 10, 1.0)];
+        let (labels, nodules) = paste(&found, &grid, &grid);
+        assert_eq!(nodules.len(), 2);
+        assert!((nodules[0].volume_mm3 - 64.0).abs() < 1e-9);
+        assert!((nodules[1].volume_mm3 - 32.0).abs() < 1e-9, "two of its columns are taken");
+        assert_eq!(labels.voxels[[9, 9, 10]], 1);
+        assert_eq!(labels.voxels[[9, 9, 12]], 2);
+        // Centre of voxels 8..12 is 9.5: x = -5 + 9.5.
+        assert!((nodules[0].x_mm - 4.5).abs() < 1e-9 && (nodules[0].z_mm - 16.5).abs() < 1e-9);
+    }
+}

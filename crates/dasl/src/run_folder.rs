@@ -1,0 +1,137 @@
+//! A run's folder: configuration, split and origin beside the weights.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use dasl_net::Device;
+use dasl_net::infer::Segmenter;
+use dasl_volume::dataset::{Dataset, DatasetInfo};
+use dasl_volume::write_atomic;
+use serde::{Deserialize, Serialize};
+
+use crate::config_file::Settings;
+use crate::split::Split;
+
+/// Where a run comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Version of dasl.
+    pub dasl_version: String,
+    /// Determines every number.
+    pub seed: u64,
+    /// The dataset's description.
+    pub dataset: DatasetInfo,
+    /// Scans in it.
+    pub scans: usize,
+}
+
+/// Paths in a run's folder.
+pub struct RunFolder {
+    root: PathBuf,
+}
+
+impl RunFolder {
+    /// The folder at `root`.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_path_buf() }
+    }
+
+    /// The configuration as it was resolved.
+    pub fn settings(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// Patients, samples and background of training and validation.
+    pub fn split(&self) -> PathBuf {
+        self.root.join("split.json")
+    }
+
+    /// Weights and optimiser of a training that goes on.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.root.join("checkpoint.safetensors")
+    }
+
+    /// The result.
+    pub fn weights(&self) -> PathBuf {
+        self.root.join("weights.safetensors")
+    }
+
+    /// Losses per step.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log.csv")
+    }
+
+    /// The learning loop's state and ledger.
+    pub fn rounds(&self) -> PathBuf {
+        self.root.join("learn")
+    }
+
+    /// Writes what a new run is made of.
+    ///
+    /// # Errors
+    /// If the folder can't be written.
+    pub fn create(&self, settings: &Settings, split: &Split, dataset: &Dataset, seed: u64) -> Result<()> {
+        std::fs::create_dir_all(&self.root).with_context(|| self.root.display().to_string())?;
+        let origin = Origin {
+            dasl_version: env!("CARGO_PKG_VERSION").into(),
+            seed,
+            dataset: dataset.info().clone(),
+            scans: dataset.scan_ids().len(),
+        };
+        self.write(&self.root.join("origin.json"), &serde_json::to_string_pretty(&origin)?)?;
+        self.write(&self.split(), &serde_json::to_string_pretty(split)?)?;
+        // Last: a folder with a configuration is a run.
+        self.write(&self.settings(), &toml::to_string_pretty(settings)?)
+    }
+
+    fn write(&self, path: &Path, text: &str) -> Result<()> {
+        write_atomic(path, |file| file.write_all(text.as_bytes()))
+            .with_context(|| path.display().to_string())
+    }
+
+    /// Whether there is a run.
+    pub fn exists(&self) -> bool {
+        self.settings().exists()
+    }
+
+    /// The configuration of the run that is there.
+    ///
+    /// # Errors
+    /// If there is none or it can't be read.
+    pub fn read_settings(&self) -> Result<Settings> {
+        let path = self.settings();
+        if !path.exists() {
+            bail!(
+                "{} is no run of dasl (config.toml is missing); name a folder that `dasl train` \
+                 or `dasl learn` wrote",
+                self.root.display()
+            );
+        }
+        let text = std::fs::read_to_string(&path)?;
+        toml::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// The split of the run that is there.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn read_split(&self) -> Result<Split> {
+        let path = self.split();
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// The run's network, ready for use: its final weights, or those of the last checkpoint.
+    ///
+    /// # Errors
+    /// If there is none or the files don't fit each other.
+    pub fn segmenter(&self, device: &Device) -> Result<Segmenter> {
+        let settings = self.read_settings()?;
+        let candidates = [self.weights(), self.checkpoint()];
+        let Some(path) = candidates.iter().find(|p| p.exists()) else {
+            bail!("{} has no weights yet: let its training finish", self.root.display());
+        };
+        Segmenter::load(path, settings.network(), device)
+            .with_context(|| path.display().to_string())
+    }
+}

@@ -1,0 +1,99 @@
+//! Which patients are kept for validation.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use dasl_volume::dataset::Dataset;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// A nodule of a scan, as a sample.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Sample {
+    /// The scan.
+    pub scan: String,
+    /// The nodule's label.
+    pub label: u16,
+}
+
+impl Sample {
+    /// Name in a ledger.
+    pub fn name(&self) -> String {
+        format!("{}#{}", self.scan, self.label)
+    }
+
+    /// The sample of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let (scan, label) = name.rsplit_once('#')?;
+        Some(Self { scan: scan.into(), label: label.parse().ok()? })
+    }
+}
+
+/// Samples and scans, apart by patient.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    /// Patients kept for validation, sorted.
+    pub validation_patients: Vec<String>,
+    /// Samples to train on, sorted.
+    pub train: Vec<Sample>,
+    /// Samples to validate on, sorted.
+    pub validation: Vec<Sample>,
+    /// Whole scans to draw background from, sorted.
+    pub background: Vec<String>,
+}
+
+impl Split {
+    /// Draws a share of the patients for validation: at least one, if there are two.
+    ///
+    /// # Errors
+    /// If the dataset can't be read.
+    pub fn draw(dataset: &Dataset, share: f64, seed: u64) -> Result<Self> {
+        let scans: Vec<_> =
+            dataset.scan_ids().iter().map(|id| dataset.scan(id)).collect::<Result<_, _>>()?;
+        let patients: BTreeSet<&str> = scans
+            .iter()
+            .filter(|s| !s.nodules.is_empty())
+            .map(|s| s.patient_id.as_str())
+            .collect();
+        let mut patients: Vec<&str> = patients.into_iter().collect();
+        let count = match (share * patients.len() as f64).round() as usize {
+            0 if share > 0.0 && patients.len() > 1 => 1,
+            count => count.min(patients.len().saturating_sub(1)),
+        };
+        patients.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        let kept: BTreeSet<&str> = patients.into_iter().take(count).collect();
+        let mut split = Self {
+            validation_patients: kept.iter().map(ToString::to_string).collect(),
+            train: Vec::new(),
+            validation: Vec::new(),
+            background: Vec::new(),
+        };
+        for scan in &scans {
+            let validate = kept.contains(scan.patient_id.as_str());
+            let to = if validate { &mut split.validation } else { &mut split.train };
+            to.extend(
+                scan.nodules
+                    .iter()
+                    .map(|n| Sample { scan: scan.scan_id.clone(), label: n.label }),
+            );
+            if scan.whole && !validate {
+                split.background.push(scan.scan_id.clone());
+            }
+        }
+        Ok(split)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_found_by_its_name() {
+        let sample = Sample { scan: "LIDC#odd".into(), label: 12 };
+        assert_eq!(Sample::parse(&sample.name()), Some(sample));
+        assert_eq!(Sample::parse("nothing"), None);
+    }
+}

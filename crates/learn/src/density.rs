@@ -1,0 +1,129 @@
+//! How much a sample is like the rest of the pool: the second factor of Eq. (3),
+//! `(sum_j cos(P_d, P_j) - 1) / (D - 1)`, without the D x D matrix.
+//!
+//! `sum_j cos(P_d, P_j) = unit(P_d) . sum_j unit(P_j)`: a first pass over the pool adds up the
+//! unit vectors, a second one takes the products; time is linear in D and memory is one vector.
+
+/// Sum of the unit vectors of a pool, in double precision.
+#[derive(Debug, Clone, Default)]
+pub struct UnitSum {
+    sum: Vec<f64>,
+    count: usize,
+}
+
+impl UnitSum {
+    /// The sum over no vector.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one vector of the pool (first pass). A zero vector counts as a sample but has no
+    /// direction and adds nothing. All vectors of a pool have one length; a longer one is as if
+    /// the others ended in zeros.
+    pub fn add(&mut self, vector: &[f32]) {
+        if self.sum.len() < vector.len() {
+            self.sum.resize(vector.len(), 0.0);
+        }
+        self.count += 1;
+        let norm = norm(vector);
+        if norm > 0.0 {
+            for (sum, &x) in self.sum.iter_mut().zip(vector) {
+                *sum += f64::from(x) / norm;
+            }
+        }
+    }
+
+    /// Density of one vector of the pool (second pass): its mean cosine similarity to all others,
+    /// in [-1, 1].
+    ///
+    /// The 1 that Eq. (3) takes off is the similarity of the sample to itself; of a zero vector,
+    /// whose cosine with anything is 0 by convention, nothing is taken off, so its density is 0. A
+    /// pool of one (D = 1, where Eq. (3) is 0/0) has density 1: it stands for the whole pool.
+    pub fn density(&self, vector: &[f32]) -> f64 {
+        if self.count <= 1 {
+            return 1.0;
+        }
+        let norm = norm(vector);
+        if norm == 0.0 {
+            return 0.0;
+        }
+        let product: f64 = self.sum.iter().zip(vector).map(|(s, &x)| s * f64::from(x)).sum();
+        ((product / norm - 1.0) / (self.count - 1) as f64).clamp(-1.0, 1.0)
+    }
+}
+
+fn norm(vector: &[f32]) -> f64 {
+    vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn densities(pool: &[Vec<f32>]) -> Vec<f64> {
+        let mut sum = UnitSum::new();
+        for p in pool {
+            sum.add(p);
+        }
+        pool.iter().map(|p| sum.density(p)).collect()
+    }
+
+    /// Eq. (3) as it is written: all D x D similarities.
+    fn by_definition(pool: &[Vec<f32>]) -> Vec<f64> {
+        let cosine = |a: &[f32], b: &[f32]| {
+            let dot: f64 = a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
+            let norms = norm(a) * norm(b);
+            if norms == 0.0 { 0.0 } else { dot / norms }
+        };
+        pool.iter()
+            .map(|d| {
+                let sum: f64 = pool.iter().map(|j| cosine(d, j)).sum();
+                (sum - cosine(d, d)) / (pool.len() - 1) as f64
+            })
+            .collect()
+    }
+
+    #[test]
+    fn by_hand() {
+        // Cosines: (a, b) = 0, (a, c) = (b, c) = 1/sqrt 2.
+        let found = densities(&[vec![2.0, 0.0], vec![0.0, 0.5], vec![3.0, 3.0]]);
+        let half = 0.5_f64.sqrt();
+        for (found, expected) in found.iter().zip([half / 2.0, half / 2.0, half]) {
+            assert!((found - expected).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn one_alone_zero_vectors_and_opposites() {
+        assert_eq!(densities(&[vec![1.0, 2.0]]), [1.0]);
+        assert_eq!(densities(&[vec![0.0, 0.0]]), [1.0]);
+        assert_eq!(densities(&[vec![0.0, 0.0], vec![1.0, 0.0], vec![1.0, 0.0]]), [0.0, 0.5, 0.5]);
+        assert_eq!(densities(&[vec![1.0], vec![-1.0]]), [-1.0, -1.0]);
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_definition(
+            pool in proptest::collection::vec(
+                proptest::collection::vec(
+                    prop_oneof![Just(0.0_f32), -10.0_f32..10.0], 4..=4), 2..20),
+        ) {
+            for (fast, slow) in densities(&pool).iter().zip(by_definition(&pool)) {
+                prop_assert!((fast - slow).abs() < 1e-12, "{} is not {}", fast, slow);
+            }
+        }
+
+        #[test]
+        fn length_of_a_vector_does_not_matter(
+            pool in proptest::collection::vec(
+                proptest::collection::vec(0.01_f32..1.0, 5..=5), 2..10),
+        ) {
+            let scaled: Vec<Vec<f32>> =
+                pool.iter().map(|v| v.iter().map(|x| x * 4.0).collect()).collect();
+            for (a, b) in densities(&pool).iter().zip(densities(&scaled)) {
+                prop_assert!((a - b).abs() < 1e-12);
+            }
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! What the rounds do: sequences, budgets, pools of every size, and that learning works.
+
+mod toy;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use dasl_learn::ledger::read_ledger;
+use dasl_learn::{
+    AnnotatedSample, Audit, Entry, FineTuneReport, FinishReason, LearnConfig, Learner, Outcome,
+    Prediction, PseudoSample, RoundKind, Run, RunError, RunState, SampleId, Score, Strategy, Usage,
+};
+use toy::{Labels, Logistic, World};
+
+struct Ran {
+    outcome: Outcome,
+    state: RunState,
+    entries: Vec<Entry>,
+    seen: Vec<(Vec<AnnotatedSample>, Vec<PseudoSample>)>,
+    asked: Vec<SampleId>,
+    entered_with: BTreeMap<usize, [f64; 3]>,
+    audited_with: BTreeMap<SampleId, [f64; 3]>,
+}
+
+fn run_with(world: &World, config: LearnConfig, mut oracle: Labels) -> Ran {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut run = Run::create(folder.path(), config, world.ids(), Vec::new()).expect("a run");
+    let mut learner = Logistic::new(world);
+    let outcome = run.advance(&mut learner, &mut oracle, &mut ()).expect("an outcome");
+    let state = run.state().clone();
+    let entries = read_ledger(&run.ledger_path(), state.ledger).expect("a ledger");
+    Ran {
+        outcome,
+        state,
+        entries,
+        seen: learner.seen,
+        asked: oracle.asked,
+        entered_with: learner.entered_with,
+        audited_with: learner.audited_with,
+    }
+}
+
+fn run(world: &World, config: LearnConfig) -> Ran {
+    run_with(world, config, Labels::default())
+}
+
+fn config(sequence: &str) -> LearnConfig {
+    LearnConfig {
+        initial: 4,
+        per_round: 4,
+        sequence: sequence.parse().expect("a sequence"),
+        spl_rounds: 2,
+        al_rounds: 3,
+        lambda_0: 0.2,
+        alpha: 0.05,
+        ..LearnConfig::default()
+    }
+}
+
+fn kinds(ran: &Ran) -> Vec<String> {
+    ran.state.history.iter().map(|r| r.kind.to_string()).collect()
+}
+
+const ENDED: Outcome = Outcome::Finished(FinishReason::SequenceEnded);
+
+#[test]
+fn the_papers_sequence() {
+    let ran = run(&World::new(80), config("spl-al-spl"));
+    assert_eq!(ran.outcome, ENDED);
+    assert_eq!(kinds(&ran), ["initial", "spl", "spl", "al", "al", "al", "spl", "spl"]);
+    assert_eq!((ran.state.annotated.len(), ran.state.pool.len()), (16, 64));
+    let history = &ran.state.history;
+    // Eq. (9): the pace rises with each self-paced round by alpha times its accuracy.
+    for t in [1, 2, 6] {
+        let next = if t == 2 { 6 } else { t + 1 };
+        let eta = history[t].report.expect("a report").mean_accuracy;
+        assert!((history[next].lambda - history[t].lambda - 0.05 * eta).abs() < 1e-12);
+    }
+    assert!((history[1].lambda - 0.2).abs() < 1e-15);
+    assert!((history[5].lambda - history[6].lambda).abs() < 1e-15);
+    // Active rounds train on annotations alone, self-paced ones on pseudo-labels too.
+    for (record, (annotated, pseudo)) in history.iter().zip(&ran.seen) {
+        assert_eq!((record.annotated, record.pseudo), (annotated.len(), pseudo.len()));
+        assert_eq!(pseudo.is_empty(), record.kind != RoundKind::Spl);
+    }
+}
+
+#[test]
+fn the_loop_learns() {
+    let ran = run(&World::new(300), config("spl-al-spl"));
+    let scores: Vec<f64> = ran.state.history.iter().map(|r| r.score.value).collect();
+    let (first, last) = (scores[0], scores[scores.len() - 1]);
+    assert!(last > first && last > 0.93, "{scores:?}");
+}
+
+#[test]
+fn active_choices_lie_nearer_to_the_boundary_than_chance() {
+    let world = World::new(300);
+    let distance = |strategy| {
+        let ran = run(&world, LearnConfig { strategy, ..config("al") });
+        let chosen: Vec<f64> = ran
+            .entries
+            .iter()
+            .filter(|e| matches!(e.usage, Usage::Annotated { .. }))
+            .map(|e| world.points[&e.sample].0.iter().sum::<f64>().abs())
+            .collect();
+        assert_eq!(chosen.len(), 12);
+        chosen.iter().sum::<f64>() / 12.0
+    };
+    let chance = distance(Strategy::Random);
+    assert!(distance(Strategy::LeastConfidence) < 0.5 * chance);
+    assert!(distance(Strategy::Dasl) < 0.8 * chance);
+}
+
+#[test]
+fn active_only_and_self_paced_only() {
+    let world = World::new(60);
+    let active = run(&world, config("al"));
+    assert_eq!(kinds(&active), ["initial", "al", "al", "al"]);
+    assert_eq!(active.state.annotated.len(), 16);
+    assert!(active.state.history.iter().all(|r| r.pseudo == 0));
+    let paced = run(&world, config("spl"));
+    assert_eq!(kinds(&paced), ["initial", "spl", "spl"]);
+    assert_eq!((paced.state.annotated.len(), paced.asked.len()), (4, 4));
+    assert!(paced.state.history[2].weight_sum > 0.0);
+}
+
+#[test]
+fn the_ledger_tells_annotations_from_pseudo_labels() {
+    let ran = run(&World::new(80), config("spl-al-spl"));
+    let mut annotated_in = BTreeMap::new();
+    let mut pseudo_in = BTreeMap::<&SampleId, Vec<usize>>::new();
+    let mut audits = 0;
+    for entry in &ran.entries {
+        match &entry.usage {
+            Usage::Initial { .. } | Usage::Annotated { .. } => {
+                assert_eq!(annotated_in.insert(&entry.sample, entry.round), None);
+            }
+            Usage::Pseudo { weight, loss, lambda, labelled_by, .. } => {
+                assert!((weight - (1.0 - loss / lambda)).abs() < 1e-12);
+                assert_eq!(*labelled_by, format!("rounds/{:04}/weights", entry.round - 1));
+                assert!(!annotated_in.contains_key(&entry.sample), "pseudo after annotation");
+                pseudo_in.entry(&entry.sample).or_default().push(entry.round);
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+        if let Usage::Annotated { audit, .. } = &entry.usage {
+            // Audited if and only if it was trained on with a pseudo-label, of the last such round.
+            let last = pseudo_in.get(&entry.sample).and_then(|rounds| rounds.last());
+            assert_eq!(audit.as_ref().map(|a| a.round), last.copied());
+            // And by the weights that gave that pseudo-label, not by later ones.
+            let labelled_with = last.map(|round| ran.entered_with[round]);
+            assert_eq!(ran.audited_with.get(&entry.sample).copied(), labelled_with);
+            audits += usize::from(audit.is_some());
+        }
+    }
+    assert!(audits > 0, "nothing was audited");
+    assert_eq!(annotated_in.len(), ran.state.annotated.len());
+    let pseudo: usize = ran.state.history.iter().map(|r| r.pseudo).sum();
+    assert_eq!(pseudo, pseudo_in.values().map(Vec::len).sum::<usize>());
+}
+
+#[test]
+fn a_budget_is_kept_and_leaves_self_paced_rounds() {
+    let world = World::new(60);
+    let ran = run(&world, LearnConfig { budget: Some(10), ..config("spl-al-spl") });
+    // 4 initial, then 4 and 2; the third active round is not held.
+    assert_eq!(kinds(&ran), ["initial", "spl", "spl", "al", "al", "spl", "spl"]);
+    assert_eq!((ran.outcome, ran.state.spent, ran.asked.len()), (ENDED, 10, 10));
+    let ran = run(&world, LearnConfig { budget: Some(10), ..config("al") });
+    assert_eq!(ran.outcome, Outcome::Finished(FinishReason::BudgetSpent));
+    let ran = run(&world, LearnConfig { budget: Some(3), ..config("al") });
+    assert_eq!((ran.state.spent, kinds(&ran).len()), (3, 1));
+}
+
+#[test]
+fn a_pool_smaller_than_asked_for() {
+    let ran = run(&World::new(7), config("al-spl"));
+    assert_eq!(ran.outcome, Outcome::Finished(FinishReason::PoolEmpty));
+    assert_eq!(kinds(&ran), ["initial", "al"]);
+    assert_eq!(ran.state.annotated.len(), 7);
+    let ran = run(&World::new(3), config("al-spl"));
+    assert_eq!((ran.state.annotated.len(), kinds(&ran).len()), (3, 1));
+}
+
+#[test]
+fn a_pool_of_one() {
+    let ran = run(&World::new(5), config("spl-al"));
+    assert_eq!(ran.outcome, Outcome::Finished(FinishReason::PoolEmpty));
+    assert_eq!(kinds(&ran), ["initial", "spl", "spl", "al"]);
+    let last = ran.entries.last().expect("an entry");
+    let Usage::Annotated { density, score, uncertainty, .. } = &last.usage else {
+        panic!("{last:?}");
+    };
+    // D = 1: density 1, so Eq. (3) is Eq. (2).
+    assert_eq!((*density, *score), (Some(1.0), Some(*uncertainty)));
+}
+
+#[test]
+fn no_initial_sample_is_a_run_from_given_weights() {
+    let ran = run(&World::new(20), LearnConfig { initial: 0, ..config("al:1") });
+    assert_eq!(ran.state.history[0].report, None);
+    assert_eq!(ran.state.annotated.len(), 4);
+}
+
+#[test]
+fn samples_annotated_before_count_as_initial_and_cost_nothing() {
+    let world = World::new(20);
+    let mut given = world.ids();
+    let pool = given.split_off(3);
+    let given: Vec<_> =
+        given.into_iter().map(|id| AnnotatedSample { id, by: "import".into() }).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut run = Run::create(folder.path(), config("al:1"), pool, given.clone()).expect("a run");
+    let mut learner = Logistic::new(&world);
+    run.advance(&mut learner, &mut Labels::default(), &mut ()).expect("an outcome");
+    assert_eq!((run.state().spent, run.state().annotated.len()), (1 + 4, 3 + 1 + 4));
+    let entries = read_ledger(&run.ledger_path(), run.state().ledger).expect("a ledger");
+    let from_before =
+        entries.iter().filter(|e| matches!(e.usage, Usage::Given { .. })).map(|e| &e.sample);
+    assert!(from_before.eq(given.iter().map(|g| &g.id)));
+}
+
+#[test]
+fn declined_samples_leave_the_pool_and_cost_nothing() {
+    let world = World::new(30);
+    let first = run(&world, config("al:2"));
+    let declined = first.asked[5].clone();
+    let oracle = Labels { declines: vec![declined.clone()], ..Labels::default() };
+    let ran = run_with(&world, config("al:2"), oracle);
+    assert_eq!(ran.state.declined, std::slice::from_ref(&declined));
+    assert_eq!((ran.state.spent, ran.state.annotated.len(), ran.state.pool.len()), (11, 11, 18));
+    assert_eq!(ran.asked.iter().filter(|id| **id == declined).count(), 1);
+    assert!(ran.entries.iter().any(|e| matches!(e.usage, Usage::Declined { .. })));
+}
+
+#[test]
+fn patience_ends_a_stage() {
+    let ran = run(&World::new(300), LearnConfig { patience: Some(2), ..config("spl:30-al:1") });
+    let paced = kinds(&ran).iter().filter(|k| *k == "spl").count();
+    assert!((2..30).contains(&paced), "{paced} rounds");
+    let values: Vec<f64> = ran.state.history[..=paced].iter().map(|r| r.score.value).collect();
+    let best = |v: &[f64]| v.iter().copied().fold(0.0, f64::max);
+    assert!(best(&values[values.len() - 2..]) <= best(&values[..values.len() - 2]));
+    assert_eq!(kinds(&ran).last().map(String::as_str), Some("al"));
+}
+
+#[test]
+fn the_seed_and_nothing_else_decides() {
+    let world = World::new(60);
+    let with = |seed| run(&world, LearnConfig { seed, ..config("al") });
+    assert_eq!(with(1).entries, with(1).entries);
+    assert_ne!(with(1).asked[..4], with(2).asked[..4]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut ids = world.ids();
+    ids.reverse();
+    let settings = LearnConfig { seed: 1, ..config("al") };
+    let mut reversed = Run::create(folder.path(), settings, ids, Vec::new()).expect("a run");
+    let mut oracle = Labels::default();
+    reversed.advance(&mut Logistic::new(&world), &mut oracle, &mut ()).expect("an outcome");
+    assert_eq!(oracle.asked, with(1).asked);
+}
+
+#[test]
+fn beta_zero_chooses_as_least_confidence() {
+    let world = World::new(60);
+    let zero = run(&world, LearnConfig { beta: 0.0, ..config("al") });
+    let strategy = Strategy::LeastConfidence;
+    assert_eq!(zero.asked, run(&world, LearnConfig { strategy, ..config("al") }).asked);
+    assert_ne!(zero.asked, run(&world, config("al")).asked);
+}
+
+#[test]
+fn lists_that_make_no_sense_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let create = |pool: &[&str], given: &[&str]| {
+        let given = given.iter().map(|&id| AnnotatedSample { id: id.into(), by: "x".into() });
+        let pool = pool.iter().map(|&id| id.into()).collect();
+        Run::create(folder.path(), config("al"), pool, given.collect()).err()
+    };
+    assert!(matches!(create(&[], &[]), Some(RunError::NoSamples)));
+    assert!(matches!(create(&["a", "b", "a"], &[]), Some(RunError::Duplicate { .. })));
+    assert!(matches!(create(&["a"], &["a"]), Some(RunError::Duplicate { .. })));
+    let none = LearnConfig { per_round: 0, ..config("al") };
+    let refused = Run::create(folder.path(), none, vec!["a".into()], Vec::new());
+    assert!(matches!(refused, Err(RunError::Config(_))));
+}
+
+/// A learner whose predictions are wrong in one way.
+struct Broken(fn(usize) -> Option<(usize, Prediction)>);
+
+impl Learner for Broken {
+    type Error = io::Error;
+
+    fn predict(
+        &mut self,
+        pool: &[SampleId],
+        visit: &mut dyn FnMut(usize, Prediction) -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        let mut predictions = (0..pool.len()).filter_map(self.0);
+        let _ = predictions.try_for_each(|(i, prediction)| visit(i, prediction));
+        Ok(())
+    }
+
+    fn fine_tune(
+        &mut self,
+        _: &[AnnotatedSample],
+        _: &[PseudoSample],
+        _: usize,
+    ) -> io::Result<FineTuneReport> {
+        Ok(FineTuneReport { mean_accuracy: 1.0, mean_loss: 0.0 })
+    }
+
+    fn validate(&mut self) -> io::Result<Score> {
+        Ok(Score { value: 1.0, figures: BTreeMap::new() })
+    }
+
+    fn audit(&mut self, _: &[SampleId]) -> io::Result<Vec<Audit>> {
+        Ok(Vec::new())
+    }
+
+    fn save(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn load(&mut self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn sound() -> Prediction {
+    Prediction { probabilities: vec![0.5], descriptor: vec![1.0], loss: 0.1, foreground: false }
+}
+
+#[test]
+fn predictions_that_cannot_be_used_are_named() {
+    type Wrong = (fn(usize) -> Option<(usize, Prediction)>, &'static str);
+    let wrong: [Wrong; 8] = [
+        (|i| (i != 1).then(|| (i, sound())), "prediction of sample p"),
+        (|_| Some((0, sound())), "came twice"),
+        (|i| Some((i + 100, sound())), "is of no sample of the pool"),
+        (
+            |i| Some((i, Prediction { probabilities: vec![1.5], ..sound() })),
+            "are not all in 0 to 1",
+        ),
+        (|i| Some((i, Prediction { loss: f64::NAN, ..sound() })), "is not a number from 0 on"),
+        (|i| Some((i, Prediction { descriptor: vec![], ..sound() })), "is empty"),
+        (|i| Some((i, Prediction { descriptor: vec![f32::NAN], ..sound() })), "is not all finite"),
+        (|i| Some((i, Prediction { descriptor: vec![1.0; i + 1], ..sound() })), "as long as"),
+    ];
+    for (predict, problem) in wrong {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ids = World::new(9).ids();
+        let mut run = Run::create(folder.path(), config("al"), ids, Vec::new()).expect("a run");
+        let error = run
+            .advance(&mut Broken(predict), &mut Labels::default(), &mut ())
+            .expect_err("a prediction that can't be used");
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let ids = World::new(9).ids();
+    let mut run = Run::create(folder.path(), config("al"), ids, Vec::new()).expect("a run");
+    let outcome = run.advance(&mut Broken(|i| Some((i, sound()))), &mut Labels::default(), &mut ());
+    assert!(outcome.is_ok());
+}

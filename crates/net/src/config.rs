@@ -1,0 +1,177 @@
+//! What a network and its training are made of: presets, and the file that overrides them.
+
+use serde::{Deserialize, Serialize};
+
+/// Name of one of the three ready-made configurations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// For laptops, tests and the demo.
+    Tiny,
+    /// The default.
+    Small,
+    /// Layers per block as in the network that the paper cites for its dense blocks.
+    Paper,
+}
+
+/// The shape of Nodule R-CNN.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetConfig {
+    /// Channels of the two stem convolutions and of the mask features P0.
+    pub stem: usize,
+    /// Channels that each dense layer adds (12 in the paper).
+    pub growth: usize,
+    /// Layers of the dense blocks at 1/2, 1/4 and 1/8 of the input's size.
+    pub layers: [usize; 3],
+    /// Channels of the top-down maps P2 (1/4, detection) and P1 (1/2).
+    pub top_down: [usize; 2],
+    /// Channels of the mask branch.
+    pub mask: usize,
+    /// Edge lengths of the cubic anchors, mm.
+    pub anchors_mm: Vec<f64>,
+    /// Voxel edge that the network sees, mm (isotropic).
+    pub spacing_mm: f64,
+}
+
+/// How a network is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Patches per step.
+    pub batch: usize,
+    /// Edge of the cubic patches in voxels, a multiple of 16.
+    pub patch: usize,
+    /// Share of patches that hold a nodule (paper: 0.7).
+    pub positive_share: f64,
+    /// Peak learning rate of stochastic gradient descent.
+    pub learning_rate: f64,
+    /// Steps of linear warm-up; a cosine to 1% of the peak follows.
+    pub warm_up: usize,
+    /// Momentum.
+    pub momentum: f64,
+    /// Weight decay on convolution weights.
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this global norm.
+    pub clip_norm: f64,
+    /// Edge of the mask crops in voxels (paper: 32).
+    pub mask_crop: usize,
+    /// Random negatives that the hard ones are taken from.
+    pub negatives: usize,
+    /// Hardest negatives kept per patch.
+    pub hard_negatives: usize,
+    /// Steps between checkpoints.
+    pub checkpoint_every: usize,
+}
+
+/// How proposals become nodules.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InferConfig {
+    /// Objectness from which a proposal is kept.
+    pub threshold: f64,
+    /// Two proposals that overlap more than this (IoU) are one.
+    pub nms_iou: f64,
+    /// Edge of the tiles in voxels, a multiple of 16.
+    pub tile: usize,
+    /// Voxels of each tile's border whose proposals belong to the neighbour.
+    pub border: usize,
+    /// Proposals kept per scan at most.
+    pub most: usize,
+}
+
+/// Everything that is written beside the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The network.
+    pub net: NetConfig,
+    /// Its training.
+    pub train: TrainConfig,
+    /// Its use.
+    pub infer: InferConfig,
+}
+
+impl Config {
+    /// The values of a preset.
+    pub fn preset(preset: Preset) -> Self {
+        let net = NetConfig {
+            stem: 24,
+            growth: 12,
+            layers: [4, 4, 4],
+            top_down: [64, 32],
+            mask: 24,
+            anchors_mm: vec![5.0, 10.0, 20.0],
+            spacing_mm: 1.0,
+        };
+        let train = TrainConfig {
+            steps: 4000,
+            batch: 1,
+            patch: 64,
+            positive_share: 0.7,
+            learning_rate: 0.02,
+            warm_up: 100,
+            momentum: 0.9,
+            weight_decay: 1e-4,
+            clip_norm: 5.0,
+            mask_crop: 32,
+            negatives: 800,
+            hard_negatives: 2,
+            checkpoint_every: 50,
+        };
+        let infer = InferConfig { threshold: 0.5, nms_iou: 0.1, tile: 128, border: 16, most: 100 };
+        match preset {
+            Preset::Tiny => Self {
+                net: NetConfig {
+                    stem: 8,
+                    growth: 6,
+                    layers: [2, 2, 2],
+                    top_down: [24, 12],
+                    mask: 8,
+                    ..net
+                },
+                train: TrainConfig { steps: 400, patch: 48, checkpoint_every: 100, ..train },
+                infer: InferConfig { tile: 96, ..infer },
+            },
+            Preset::Small => Self { net, train, infer },
+            Preset::Paper => Self {
+                net: NetConfig { layers: [6, 8, 8], ..net },
+                train: TrainConfig { patch: 128, ..train },
+                infer,
+            },
+        }
+    }
+
+    /// Checks what the code relies on.
+    ///
+    /// # Errors
+    /// One line that names the setting and what it must be.
+    pub fn validate(&self) -> Result<(), String> {
+        for (name, edge) in [("train.patch", self.train.patch), ("infer.tile", self.infer.tile)] {
+            if edge == 0 || edge % 16 != 0 {
+                return Err(format!("{name} is {edge}: it must be a multiple of 16"));
+            }
+        }
+        if 2 * self.infer.border >= self.infer.tile {
+            return Err(format!(
+                "infer.border is {}: it must be less than half of infer.tile ({})",
+                self.infer.border, self.infer.tile
+            ));
+        }
+        if self.net.anchors_mm.is_empty() || self.net.anchors_mm.iter().any(|a| !(*a > 0.0)) {
+            return Err("net.anchors_mm needs at least one length above 0".into());
+        }
+        if self.train.batch == 0 || self.train.mask_crop == 0 || self.train.hard_negatives == 0 {
+            return Err("train.batch, train.mask_crop and train.hard_negatives must be above 0".into());
+        }
+        if !(0.0..=1.0).contains(&self.train.positive_share) {
+            return Err("train.positive_share must lie in 0..1".into());
+        }
+        if !(self.net.spacing_mm > 0.0) {
+            return Err("net.spacing_mm must be above 0".into());
+        }
+        Ok(())
+    }
+}

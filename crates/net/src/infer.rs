@@ -1,0 +1,296 @@
+//! From a volume to instances: overlapping tiles, threshold, non-maximum suppression, masks.
+
+use burn::tensor::activation::sigmoid;
+use burn::tensor::{Device, Tensor, TensorData};
+use dasl_volume::{PADDING_HU, crop_padded};
+use ndarray::{Array3, ArrayView3};
+
+use crate::anchor::{Anchors, Cube};
+use crate::backbone::Features;
+use crate::config::{Config, InferConfig};
+use crate::intensity::normalise;
+use crate::model::{NoduleRcnn, PER_ANCHOR};
+
+/// An RoI is this much wider than its box: the mask may reach past the box.
+const ROI_MARGIN: f64 = 1.5;
+
+/// A proposal: where and how sure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    /// Box in voxels.
+    pub cube: Cube,
+    /// Objectness in 0..1.
+    pub score: f64,
+}
+
+/// A nodule found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detection {
+    /// Where and how sure, voxels of the volume.
+    pub proposal: Proposal,
+    /// First voxel of the mask's box [z, y, x]; it may lie outside.
+    pub start: [i64; 3],
+    /// Probability of being nodule, [z, y, x].
+    pub mask: Array3<f32>,
+}
+
+/// A network ready for use.
+pub struct Segmenter {
+    model: NoduleRcnn,
+    config: Config,
+    device: Device,
+}
+
+impl Segmenter {
+    /// `model` as [`crate::trainer::Trainer::model`] or [`Segmenter::load`] give it.
+    pub fn new(model: NoduleRcnn, config: Config, device: &Device) -> Self {
+        Self { model, config, device: device.clone() }
+    }
+
+    /// A network from a weights file.
+    ///
+    /// # Errors
+    /// If the file can't be read or belongs to another network.
+    pub fn load(
+        path: &std::path::Path,
+        config: Config,
+        device: &Device,
+    ) -> Result<Self, crate::weights::WeightsError> {
+        let (named, _) = crate::weights::load(path)?;
+        let fresh = NoduleRcnn::new(&config.net, 0, device);
+        let model = crate::weights::import(fresh, &named)?;
+        Ok(Self::new(model, config, device))
+    }
+
+    /// The same with another threshold, if one is given.
+    #[must_use]
+    pub fn with_threshold(mut self, threshold: Option<f64>) -> Self {
+        self.config.infer.threshold = threshold.unwrap_or(self.config.infer.threshold);
+        self
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Instances in a volume on the network's grid, by falling score. With a lung mask, only
+    /// those centred in it. `progress` hears of tiles done and in total.
+    ///
+    /// # Shapes
+    /// - `ct`, `lung`: [z, y, x]
+    pub fn segment(
+        &self,
+        ct: ArrayView3<'_, i16>,
+        lung: Option<ArrayView3<'_, u8>>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Vec<Detection> {
+        let shape = [ct.shape()[0], ct.shape()[1], ct.shape()[2]];
+        let region = lung.and_then(bounding_box).unwrap_or(([0; 3], shape));
+        let tiles = tiles(region, &self.config.infer);
+        let mut found = Vec::new();
+        for (done, tile) in tiles.iter().enumerate() {
+            progress(done, tiles.len());
+            let image = crop_padded(ct, tile.start, tile.shape, PADDING_HU);
+            let features = self.features(image.view());
+            let kept = self.proposals(&features, tile.shape, self.config.infer.threshold);
+            let kept = kept.into_iter().filter(|p| {
+                let at = [0, 1, 2].map(|a| tile.start[a] + p.cube.center[a].round() as i64);
+                tile.owns(at) && inside(at, shape) && in_lung(at, lung)
+            });
+            for proposal in suppress(kept.collect(), &self.config.infer) {
+                let mut detection = self.mask(&features, &proposal, tile.shape);
+                for axis in 0..3 {
+                    detection.proposal.cube.center[axis] += tile.start[axis] as f64;
+                    detection.start[axis] += tile.start[axis];
+                }
+                found.push(detection);
+            }
+        }
+        progress(tiles.len(), tiles.len());
+        let proposals = found.iter().map(|d| d.proposal.clone()).collect();
+        let kept = suppress(proposals, &self.config.infer);
+        kept.iter()
+            .filter_map(|p| found.iter().find(|d| d.proposal == *p).cloned())
+            .collect()
+    }
+
+    /// Feature maps of one patch.
+    ///
+    /// # Shapes
+    /// - `ct`: [z, y, x], HU, sizes a multiple of 16
+    pub fn features(&self, ct: ArrayView3<'_, i16>) -> Features {
+        let shape = [1, ct.shape()[0], ct.shape()[1], ct.shape()[2], 1];
+        let values = normalise(ct).into_raw_vec_and_offset().0;
+        self.model.features(Tensor::from_data(TensorData::new(values, shape), &self.device))
+    }
+
+    /// Proposals of a patch from a score on, by falling score.
+    pub fn proposals(&self, features: &Features, shape: [usize; 3], from: f64) -> Vec<Proposal> {
+        let anchors = Anchors::new(&self.config.net, shape);
+        let output = self.model.detect(features.p2.clone());
+        let output: Vec<f32> = output.into_data().try_to_vec().expect("the head's output is f32");
+        let (rows, _) = output.as_chunks::<PER_ANCHOR>();
+        let mut kept: Vec<Proposal> = rows
+            .iter()
+            .enumerate()
+            .filter_map(|(i, &[logit, dz, dy, dx, log_d])| {
+                let score = 1.0 / (1.0 + (-f64::from(logit)).exp());
+                let cube = Anchors::decode(&anchors.cube(i), [dz, dy, dx, log_d]);
+                (score >= from).then_some(Proposal { cube, score })
+            })
+            .collect();
+        kept.sort_by(|a, b| b.score.total_cmp(&a.score));
+        kept
+    }
+
+    /// The mask of a proposal: the FCN on an RoI at least as large as in training and larger
+    /// where the nodule is, rounded up to 8 voxels and kept inside the patch.
+    pub fn mask(&self, features: &Features, proposal: &Proposal, shape: [usize; 3]) -> Detection {
+        let wanted = (proposal.cube.edge * ROI_MARGIN / 8.0).ceil() as usize * 8;
+        self.mask_of(features, proposal, shape, wanted.max(self.config.train.mask_crop))
+    }
+
+    /// The mask of a proposal on an RoI of a given edge.
+    pub(crate) fn mask_of(
+        &self,
+        features: &Features,
+        proposal: &Proposal,
+        shape: [usize; 3],
+        edge: usize,
+    ) -> Detection {
+        let mut start = [0; 3];
+        let mut size = [0; 3];
+        for axis in 0..3 {
+            size[axis] = edge.min(shape[axis]);
+            let first = proposal.cube.center[axis].round() as i64 - size[axis] as i64 / 2;
+            start[axis] = first.clamp(0, (shape[axis] - size[axis]) as i64) as usize;
+        }
+        let roi = (0..3).fold(features.p0.clone(), |roi, axis| {
+            roi.narrow(1 + axis, start[axis], size[axis])
+        });
+        let mask = sigmoid(self.model.mask(roi)).into_data().try_to_vec();
+        let mask = mask.expect("masks are f32");
+        let mask = Array3::from_shape_vec(size, mask).expect("the FCN keeps the RoI's size");
+        Detection { proposal: proposal.clone(), start: start.map(|s| s as i64), mask }
+    }
+}
+
+/// Greedy 3D non-maximum suppression; input by falling score or not, output by falling score.
+pub fn suppress(mut proposals: Vec<Proposal>, config: &InferConfig) -> Vec<Proposal> {
+    proposals.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept: Vec<Proposal> = Vec::new();
+    for p in proposals {
+        if kept.len() == config.most {
+            break;
+        }
+        if kept.iter().all(|k| k.cube.iou(&p.cube) <= config.nms_iou) {
+            kept.push(p);
+        }
+    }
+    kept
+}
+
+/// A box of the volume, and the part of it whose proposals count.
+#[derive(Debug, Clone, PartialEq)]
+struct Tile {
+    start: [i64; 3],
+    shape: [usize; 3],
+    core_start: [i64; 3],
+    core_end: [i64; 3],
+}
+
+impl Tile {
+    fn owns(&self, at: [i64; 3]) -> bool {
+        (0..3).all(|a| self.core_start[a] <= at[a] && at[a] < self.core_end[a])
+    }
+}
+
+/// Tiles whose cores cover a region (start, end) without overlap.
+fn tiles((start, end): ([usize; 3], [usize; 3]), config: &InferConfig) -> Vec<Tile> {
+    let axis_tiles = |axis: usize| {
+        let length = end[axis] - start[axis];
+        let border = config.border;
+        let whole = (length + 2 * border).div_ceil(16) * 16;
+        let edge = whole.min(config.tile);
+        let step = edge - 2 * border;
+        (0..length.div_ceil(step)).map(move |i| {
+            let core = (start[axis] + i * step) as i64;
+            (core - border as i64, edge, core, core + step as i64)
+        })
+    };
+    let mut out = Vec::new();
+    for z in axis_tiles(0) {
+        for y in axis_tiles(1) {
+            for x in axis_tiles(2) {
+                out.push(Tile {
+                    start: [z.0, y.0, x.0],
+                    shape: [z.1, y.1, x.1],
+                    core_start: [z.2, y.2, x.2],
+                    core_end: [z.3, y.3, x.3],
+                });
+            }
+        }
+    }
+    out
+}
+
+fn inside(at: [i64; 3], shape: [usize; 3]) -> bool {
+    (0..3).all(|a| at[a] >= 0 && (at[a] as usize) < shape[a])
+}
+
+fn in_lung(at: [i64; 3], lung: Option<ArrayView3<'_, u8>>) -> bool {
+    lung.is_none_or(|lung| lung[at.map(|v| v as usize)] != 0)
+}
+
+/// First voxel and one past the last of what is set.
+fn bounding_box(mask: ArrayView3<'_, u8>) -> Option<([usize; 3], [usize; 3])> {
+    let mut bounds: Option<([usize; 3], [usize; 3])> = None;
+    for ((z, y, x), &v) in mask.indexed_iter() {
+        if v == 0 {
+            continue;
+        }
+        let (low, high) = bounds.get_or_insert(([z, y, x], [z + 1, y + 1, x + 1]));
+        for (axis, at) in [z, y, x].into_iter().enumerate() {
+            low[axis] = low[axis].min(at);
+            high[axis] = high[axis].max(at + 1);
+        }
+    }
+    bounds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Preset;
+    use proptest::prelude::*;
+
+    #[test]
+    fn suppression_keeps_the_best_of_each_heap() {
+        let config = Config::preset(Preset::Small).infer;
+        let p = |x: f64, score: f64| Proposal {
+            cube: Cube { center: [0.0, 0.0, x], edge: 10.0 },
+            score,
+        };
+        let kept = suppress(vec![p(0.0, 0.6), p(1.0, 0.9), p(30.0, 0.5), p(2.0, 0.8)], &config);
+        assert_eq!(kept, vec![p(1.0, 0.9), p(30.0, 0.5)]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_voxel_of_the_region_is_in_one_core(
+            start in prop::array::uniform3(0usize..20),
+            length in prop::array::uniform3(1usize..150),
+            at in prop::array::uniform3(0.0..1.0),
+        ) {
+            let config = InferConfig { tile: 64, border: 16, ..Config::preset(Preset::Small).infer };
+            let end = [0, 1, 2].map(|a| start[a] + length[a]);
+            let at = [0, 1, 2].map(|a| (start[a] + (at[a] * length[a] as f64) as usize) as i64);
+            let tiles = tiles((start, end), &config);
+            prop_assert_eq!(tiles.iter().filter(|t| t.owns(at)).count(), 1);
+            for t in &tiles {
+                prop_assert!(t.shape.iter().all(|n| n % 16 == 0 && *n <= 64));
+            }
+        }
+    }
+}

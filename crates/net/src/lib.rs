@@ -1,0 +1,20 @@
+//! Nodule R-CNN (Wang et al., MICCAI 2018) on Burn: blocks, anchors, losses, training, tiled
+//! inference. Tensors are channels-last, [n, z, y, x, c], end to end.
+
+pub mod anchor;
+pub mod backbone;
+pub mod config;
+pub mod dense;
+pub mod infer;
+pub mod intensity;
+pub mod layer;
+pub mod loss;
+pub mod model;
+pub mod ops;
+pub mod optimizer;
+pub mod patch;
+pub mod sample;
+pub mod trainer;
+pub mod weights;
+
+pub use burn::tensor::Device;

@@ -1,0 +1,108 @@
+//! What a network says about one sample: the surroundings of a nodule, given where it lies.
+
+use dasl_volume::dataset::{Dataset, DatasetError};
+use dasl_volume::crop_padded;
+use ndarray::{Array3, s};
+
+use crate::config::Config;
+use crate::infer::{Proposal, Segmenter};
+use crate::patch::{PseudoLabel, sample_center};
+
+/// A voxel is nodule from this probability on.
+pub const MASK_THRESHOLD: f32 = 0.5;
+
+/// The best proposal of a sample and its mask.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplePrediction {
+    /// Where, in voxels of the scan, and how sure.
+    pub proposal: Proposal,
+    /// First voxel of the mask [z, y, x].
+    pub start: [i64; 3],
+    /// Probability of being nodule, [crop, crop, crop], always of the training crop's size.
+    pub mask: Array3<f32>,
+    /// Mean of the detection features around the proposal, [c]: the encoder's view of the sample.
+    pub encoding: Vec<f32>,
+}
+
+impl SamplePrediction {
+    /// The label that the network gives itself: its own mask, thresholded. `None` if it is empty.
+    pub fn pseudo_label(&self) -> Option<PseudoLabel> {
+        let mask = self.mask.mapv(|p| u16::from(p >= MASK_THRESHOLD));
+        let found = mask.iter().any(|&m| m != 0);
+        found.then_some(PseudoLabel { start: self.start, mask })
+    }
+}
+
+/// Predicts the sample around a nodule's place.
+///
+/// # Errors
+/// If the dataset can't be read.
+pub fn predict_sample(
+    segmenter: &Segmenter,
+    dataset: &Dataset,
+    scan: &str,
+    label: u16,
+) -> Result<SamplePrediction, DatasetError> {
+    let Config { train, .. } = segmenter.config();
+    let edge = train.patch;
+    let crop = train.mask_crop.min(edge);
+    let center = sample_center(&dataset.scan(scan)?, label);
+    let start = center.map(|c| c - edge as i64 / 2);
+    let ct = dataset.read_ct(scan, start, [edge; 3])?;
+    let features = segmenter.features(ct.view());
+    let mut proposals = segmenter.proposals(&features, [edge; 3], 0.0);
+    // The sample is about its middle: a proposal elsewhere is about something else.
+    let near = edge as f64 / 4.0;
+    let middle = (edge as f64 - 1.0) / 2.0;
+    proposals.retain(|p| p.cube.center.iter().all(|c| (c - middle).abs() <= near));
+    let best = proposals.swap_remove(0);
+    let detection = segmenter.mask_of(&features, &best, [edge; 3], crop);
+    let encoding = segmenter.encoding(&features, &best);
+    let mut proposal = best;
+    for axis in 0..3 {
+        proposal.cube.center[axis] += start[axis] as f64;
+    }
+    let start = [0, 1, 2].map(|axis| detection.start[axis] + start[axis]);
+    Ok(SamplePrediction { proposal, start, mask: detection.mask, encoding })
+}
+
+/// Overlap of a thresholded mask with the readers' one, over the whole nodule:
+/// (shared, predicted, reference) voxels.
+///
+/// # Errors
+/// If the dataset can't be read.
+pub fn compare(
+    prediction: &SamplePrediction,
+    dataset: &Dataset,
+    scan: &str,
+    label: u16,
+) -> Result<(u64, u64, u64), DatasetError> {
+    let record = dataset.scan(scan)?;
+    let Some(nodule) = record.nodules.iter().find(|n| n.label == label) else {
+        return Ok((0, 0, 0));
+    };
+    let start = nodule.box_start.map(|s| s as i64);
+    let labels = dataset.read_labels(scan, start, nodule.box_shape)?;
+    let reference = labels.iter().filter(|&&l| l == label).count() as u64;
+    let offset = [0, 1, 2].map(|a| start[a] - prediction.start[a]);
+    let own = crop_padded(prediction.mask.view(), offset, nodule.box_shape, 0.0);
+    let shared = labels.iter().zip(&own).filter(|(l, p)| **l == label && **p >= MASK_THRESHOLD);
+    let predicted = prediction.mask.iter().filter(|&&p| p >= MASK_THRESHOLD).count() as u64;
+    Ok((shared.count() as u64, predicted, reference))
+}
+
+impl Segmenter {
+    /// The detection features around a proposal, mean over 3^3 locations, [c].
+    fn encoding(&self, features: &crate::backbone::Features, proposal: &Proposal) -> Vec<f32> {
+        let [_, z, y, x, c] = features.p2.dims();
+        let p2 = features.p2.clone().into_data().try_to_vec().expect("features are f32");
+        let p2 = ndarray::Array4::from_shape_vec((z, y, x, c), p2).expect("one patch");
+        let around = |axis: usize, size: usize| {
+            let at = (proposal.cube.center[axis] / crate::anchor::STRIDE as f64).floor();
+            let at = at.clamp(0.0, size as f64 - 1.0) as usize;
+            at.saturating_sub(1)..(at + 2).min(size)
+        };
+        let window = p2.slice(s![around(0, z), around(1, y), around(2, x), ..]);
+        (0..c).map(|channel| window.slice(s![.., .., .., channel]).mean().unwrap_or(0.0)).collect()
+    }
+}

@@ -1,0 +1,57 @@
+//! The two tables of a dataset.
+
+use super::error::{DatasetError, file_error};
+use super::record::ScanRecord;
+use crate::atomic_file::write_atomic;
+use std::path::Path;
+
+/// Columns of scans.csv.
+pub(super) const SCANS_HEADER: [&str; 10] = [
+    "scan_id",
+    "patient_id",
+    "series_uid",
+    "whole",
+    "lung_sure",
+    "nodules",
+    "voxels_z",
+    "voxels_y",
+    "voxels_x",
+    "files",
+];
+
+/// A scan's line in scans.csv.
+pub(super) fn scan_row(record: &ScanRecord) -> Vec<String> {
+    let [z, y, x] = record.geometry.shape;
+    vec![
+        record.scan_id.clone(),
+        record.patient_id.clone(),
+        record.series_uid.clone(),
+        record.whole.to_string(),
+        record.lung_sure.to_string(),
+        record.nodules.len().to_string(),
+        z.to_string(),
+        y.to_string(),
+        x.to_string(),
+        record.source.len().to_string(),
+    ]
+}
+
+/// Writes rows as RFC 4180 does, with plain line ends.
+pub(super) fn write(path: &Path, rows: &[Vec<String>]) -> Result<(), DatasetError> {
+    write_atomic(path, |out| {
+        for row in rows {
+            let fields: Vec<String> = row.iter().map(|field| quoted(field)).collect();
+            writeln!(out, "{}", fields.join(","))?;
+        }
+        Ok(())
+    })
+    .map_err(|error| file_error(path, &error))
+}
+
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_string()
+    }
+}

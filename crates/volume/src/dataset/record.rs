@@ -1,0 +1,111 @@
+//! What is known about a dataset, a scan and its nodules.
+
+use super::error::DatasetError;
+use crate::geometry::{Geometry, PointMm};
+use ndarray::Array3;
+use serde::{Deserialize, Serialize};
+
+/// What all scans of a dataset have in common (dataset.json).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatasetInfo {
+    /// Version of the layout on disk: 1.
+    pub format: u32,
+    /// The program that made the dataset.
+    pub dasl_version: String,
+    /// Isotropic spacing of the working grid, mm.
+    pub spacing_mm: f64,
+    /// The rule by which readers' outlines become reference nodules, such as `pylidc`.
+    pub rule: String,
+}
+
+/// A file that a scan was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// Path relative to the import's root.
+    pub path: String,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub sha256: String,
+}
+
+/// A reference nodule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NoduleRecord {
+    /// Its value in the label arrays.
+    pub label: u16,
+    /// How many readers marked it.
+    pub readers: u32,
+    /// Centre of the consensus mask.
+    pub center_mm: PointMm,
+    /// Diameter of the sphere with the consensus mask's volume, mm.
+    pub diameter_mm: f64,
+    /// Volume of the consensus mask, mm3.
+    pub volume_mm3: f64,
+    /// Voxels of the consensus mask on the scan's own grid.
+    pub native_voxels: usize,
+    /// First voxel of the label's tight box on the dataset's grid [z, y, x].
+    pub box_start: [usize; 3],
+    /// Size of that box [z, y, x].
+    pub box_shape: [usize; 3],
+    /// The readers' ratings of malignancy, 1 to 5.
+    pub malignancy: Vec<u8>,
+    /// The readers' ratings of texture, 1 (non-solid) to 5 (solid).
+    pub texture: Vec<u8>,
+}
+
+/// A scan (scan.json).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScanRecord {
+    /// Name in the dataset, and of its folder.
+    pub scan_id: String,
+    /// `PatientID`: all scans of a patient belong to the same part of a split.
+    pub patient_id: String,
+    /// `SeriesInstanceUID`.
+    pub series_uid: String,
+    /// The dataset's grid.
+    pub geometry: Geometry,
+    /// The scan's own grid.
+    pub native_geometry: Geometry,
+    /// Whether the lung mask is one, or the whole body.
+    pub lung_sure: bool,
+    /// Whether this is a whole chest, or only a volume of interest.
+    pub whole: bool,
+    /// Its reference nodules, by label.
+    pub nodules: Vec<NoduleRecord>,
+    /// The files it was made from.
+    pub source: Vec<SourceFile>,
+}
+
+/// A scan's voxels [z, y, x].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScanArrays {
+    /// Hounsfield units on the dataset's grid.
+    pub ct: Array3<i16>,
+    /// Reference nodules on the dataset's grid.
+    pub labels: Array3<u16>,
+    /// Where to look for nodules, on the dataset's grid.
+    pub lung: Array3<u8>,
+    /// Reference nodules on the scan's own grid.
+    pub native_labels: Array3<u16>,
+}
+
+impl ScanArrays {
+    /// Refuses arrays that do not fit the record's grids.
+    pub(super) fn check_shapes(&self, record: &ScanRecord) -> Result<(), DatasetError> {
+        let (grid, native) = (record.geometry.shape, record.native_geometry.shape);
+        let arrays = [
+            ("ct", self.ct.shape(), grid),
+            ("labels", self.labels.shape(), grid),
+            ("lung", self.lung.shape(), grid),
+            ("native_labels", self.native_labels.shape(), native),
+        ];
+        match arrays.into_iter().find(|(_, found, expected)| found != expected) {
+            None => Ok(()),
+            Some((array, found, expected)) => Err(DatasetError::Shape {
+                scan_id: record.scan_id.clone(),
+                array,
+                expected,
+                found: found.to_vec(),
+            }),
+        }
+    }
+}

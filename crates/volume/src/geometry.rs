@@ -1,0 +1,188 @@
+//! Where voxels lie in the patient: the only place that converts between the two.
+
+use serde::{Deserialize, Serialize};
+
+/// A point in patient millimetres, LPS: x to the patient's left, y to the back, z to the head.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PointMm {
+    /// Towards the patient's left, mm.
+    pub x: f64,
+    /// Towards the patient's back, mm.
+    pub y: f64,
+    /// Towards the patient's head, mm.
+    pub z: f64,
+}
+
+impl PointMm {
+    /// A point from its three coordinates in mm.
+    pub fn new(x: f64, y: f64, z: f64) -> Self {
+        Self { x, y, z }
+    }
+
+    /// Euclidean distance in mm.
+    pub fn distance_mm(self, other: Self) -> f64 {
+        let (dx, dy, dz) = (self.x - other.x, self.y - other.y, self.z - other.z);
+        (dx * dx + dy * dy + dz * dz).sqrt()
+    }
+}
+
+/// A continuous position in a voxel grid, in array order; whole numbers are voxel centres.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct VoxelPos {
+    /// Slice.
+    pub z: f64,
+    /// Row.
+    pub y: f64,
+    /// Column.
+    pub x: f64,
+}
+
+impl VoxelPos {
+    /// A position from its three indices, array order.
+    pub fn new(z: f64, y: f64, x: f64) -> Self {
+        Self { z, y, x }
+    }
+}
+
+/// The grid of a volume: how many voxels, how large, where and how turned.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Geometry {
+    /// Voxels along [z, y, x].
+    pub shape: [usize; 3],
+    /// Distance of neighbouring voxel centres along [z, y, x], mm.
+    pub spacing_mm: [f64; 3],
+    /// Centre of voxel [0, 0, 0].
+    pub origin_mm: PointMm,
+    /// Unit vectors (x, y, z in LPS) along which the array axes [z, y, x] run.
+    pub axes: [[f64; 3]; 3],
+}
+
+/// Array axes z, y, x along patient axes z, y, x: an axial scan read from feet to head.
+pub const AXIAL: [[f64; 3]; 3] = [[0., 0., 1.], [0., 1., 0.], [1., 0., 0.]];
+
+impl Geometry {
+    /// An axial grid: array axes along the patient's axes.
+    pub fn axial(shape: [usize; 3], spacing_mm: [f64; 3], origin_mm: PointMm) -> Self {
+        Self { shape, spacing_mm, origin_mm, axes: AXIAL }
+    }
+
+    /// The point at a voxel position.
+    pub fn to_mm(&self, at: VoxelPos) -> PointMm {
+        let step = [at.z, at.y, at.x];
+        let mut p = [self.origin_mm.x, self.origin_mm.y, self.origin_mm.z];
+        for ((step, spacing_mm), axis) in step.into_iter().zip(self.spacing_mm).zip(self.axes) {
+            let mm = step * spacing_mm;
+            for (out, unit) in p.iter_mut().zip(axis) {
+                *out += mm * unit;
+            }
+        }
+        PointMm::new(p[0], p[1], p[2])
+    }
+
+    /// The voxel position of a point; it may lie outside the grid.
+    pub fn to_voxel(&self, p: PointMm) -> VoxelPos {
+        let d = [p.x - self.origin_mm.x, p.y - self.origin_mm.y, p.z - self.origin_mm.z];
+        let inverse = self.inverse_axes();
+        let along = |axis: usize| {
+            (0..3).map(|i| inverse[axis][i] * d[i]).sum::<f64>() / self.spacing_mm[axis]
+        };
+        VoxelPos::new(along(0), along(1), along(2))
+    }
+
+    /// Rows that turn a patient vector into lengths along the array axes (the axes may be
+    /// oblique to each other by rounding, so this is the true inverse).
+    fn inverse_axes(&self) -> [[f64; 3]; 3] {
+        let [a, b, c] = self.axes;
+        let cross = |u: [f64; 3], v: [f64; 3]| {
+            [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]]
+        };
+        let (bc, ca, ab) = (cross(b, c), cross(c, a), cross(a, b));
+        let det: f64 = (0..3).map(|i| a[i] * bc[i]).sum();
+        [bc, ca, ab].map(|row| row.map(|v| v / det))
+    }
+
+    /// Volume of one voxel in mm3.
+    pub fn voxel_mm3(&self) -> f64 {
+        self.spacing_mm.iter().product()
+    }
+
+    /// The grid with another spacing over the same field of view: the outer faces of the first
+    /// voxels coincide, the far faces lie within half a new voxel.
+    #[must_use]
+    pub fn with_spacing(&self, spacing_mm: [f64; 3]) -> Self {
+        let mut shape = [0; 3];
+        let mut first = [0.0; 3];
+        for axis in 0..3 {
+            let extent = self.shape[axis] as f64 * self.spacing_mm[axis];
+            shape[axis] = ((extent / spacing_mm[axis]).round() as usize).max(1);
+            first[axis] = (spacing_mm[axis] / self.spacing_mm[axis] - 1.0) / 2.0;
+        }
+        let origin_mm = self.to_mm(VoxelPos::new(first[0], first[1], first[2]));
+        Self { shape, spacing_mm, origin_mm, axes: self.axes }
+    }
+
+    /// The sub-grid that starts at voxel `start` [z, y, x]; it may reach outside.
+    #[must_use]
+    pub fn crop(&self, start: [i64; 3], shape: [usize; 3]) -> Self {
+        let at = VoxelPos::new(start[0] as f64, start[1] as f64, start[2] as f64);
+        Self { shape, origin_mm: self.to_mm(at), ..*self }
+    }
+
+    /// Whether two grids are the same to `tolerance_mm` at every corner.
+    pub fn same_grid(&self, other: &Self, tolerance_mm: f64) -> bool {
+        self.shape == other.shape
+            && (0..8).all(|corner| {
+                let at = |axis: usize| {
+                    if corner >> axis & 1 == 1 { (self.shape[axis] - 1) as f64 } else { 0.0 }
+                };
+                let at = VoxelPos::new(at(0), at(1), at(2));
+                self.to_mm(at).distance_mm(other.to_mm(at)) <= tolerance_mm
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn oblique() -> Geometry {
+        let (s, c) = 0.3_f64.sin_cos();
+        Geometry {
+            shape: [10, 20, 30],
+            spacing_mm: [2.5, 0.7, 0.8],
+            origin_mm: PointMm::new(-100.0, 20.0, -300.0),
+            axes: [[0., -s, c], [0., c, s], [1., 0., 0.]],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn to_voxel_undoes_to_mm(z in -50.0..50.0, y in -50.0..50.0, x in -50.0..50.0) {
+            let g = oblique();
+            let back = g.to_voxel(g.to_mm(VoxelPos::new(z, y, x)));
+            prop_assert!((back.z - z).abs() < 1e-9);
+            prop_assert!((back.y - y).abs() < 1e-9);
+            prop_assert!((back.x - x).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_new_spacing_keeps_the_field_of_view() {
+        let g = Geometry::axial([100, 512, 512], [2.5, 0.7, 0.7], PointMm::new(0., 0., 0.));
+        let r = g.with_spacing([1.0; 3]);
+        assert_eq!(r.shape, [250, 358, 358]);
+        // Lower face of the first voxel: -1.25 mm and -0.35 mm from the old first centre.
+        assert!((r.origin_mm.z - 0.5 + 1.25).abs() < 1e-12);
+        assert!((r.origin_mm.x - 0.5 + 0.35).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_shifted_grid_is_another_grid() {
+        let g = oblique();
+        let mut other = g;
+        other.origin_mm.x += 0.2;
+        assert!(g.same_grid(&g, 1e-9));
+        assert!(!g.same_grid(&other, 0.1));
+    }
+}
