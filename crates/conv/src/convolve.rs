@@ -9,7 +9,7 @@ use crate::grid::Grid;
 use crate::pack::{Patch, Source};
 use crate::scratch::Scratch;
 use crate::simd::{Eight, Isa, Kernel, Lanes, Registers};
-use crate::tiles::{Tile, Tiles, even_blocks};
+use crate::tiles::{SMALL_TILE, TILE, Tile, Tiles, even_blocks};
 use crate::view::{ViewMut, Write};
 
 /// Output channels in registers.
@@ -17,7 +17,7 @@ const HELD: usize = 6;
 
 /// Input channels at a time, so that the inputs and weights in use stay in the first-level cache.
 const fn input_block(kernel: usize) -> usize {
-    if kernel == 1 { 32 } else { 16 }
+    if kernel == 1 { 96 } else { 32 }
 }
 
 /// An array to write. Tasks write different voxels of it.
@@ -73,7 +73,7 @@ impl Weights {
         kernel: usize,
         weight: impl Fn(usize, usize, usize) -> f32,
     ) -> Self {
-        let inputs = source.blocks(input_block(kernel));
+        let inputs = even_blocks(source.channels(), input_block(kernel));
         let mut data = Vec::with_capacity(kernel.pow(3) * source.channels() * outputs);
         let outputs = even_blocks(outputs, HELD);
         for input in &inputs {
@@ -93,7 +93,7 @@ impl Weights {
 
 /// Convolves `source` into `sink`; `weights` were made for this source and this sink.
 pub(crate) fn convolve(isa: Isa, source: &Source<'_>, weights: &Weights, sink: &Sink<'_>) {
-    let tiles = Tiles::new(sink.grid.dims);
+    let tiles = Tiles::new(sink.grid.dims, if weights.kernel == 1 { SMALL_TILE } else { TILE });
     (0..tiles.count()).into_par_iter().for_each(|index| {
         let tile = tiles.get(index);
         match weights.kernel {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::pack::{Patch, Source};
 use crate::scratch::Scratch;
 use crate::simd::{Isa, Kernel, Lanes, Registers};
-use crate::tiles::{Tile, Tiles, even_blocks};
+use crate::tiles::{TILE, Tile, Tiles, even_blocks};
 
 /// Sums are kept apart for this many parts of the volume, and added in order: a fixed number, for the
 /// result not to depend on the number of threads.
@@ -30,7 +30,7 @@ pub(crate) fn correlate(
 ) {
     let shape = [kernel.pow(3), x.channels(), grad.channels()];
     assert_eq!(dw.len(), shape.iter().product::<usize>(), "dw must be {shape:?}");
-    let tiles = Tiles::new(dims);
+    let tiles = Tiles::new(dims, TILE);
     let parts = tiles.count().min(PARTS);
     let sums: Vec<Vec<f32>> = (0..parts)
         .into_par_iter()
@@ -71,7 +71,8 @@ impl<const K: usize> Kernel for CorrelateTile<'_, K> {
     unsafe fn run<R: Registers, const V: usize>(self) {
         let Self { x, grad, tile, sums } = self;
         let lanes = R::Wide::LANES;
-        let (inputs, outputs) = (x.blocks(INPUTS), grad.blocks(OUTPUTS));
+        let (inputs, outputs) =
+            (even_blocks(x.channels(), INPUTS), even_blocks(grad.channels(), OUTPUTS));
         let x_patch = Patch::new(&tile, K / 2, longest(&inputs), lanes);
         let grad_patch = Patch::new(&tile, 0, longest(&outputs), lanes);
         let mut scratch = Scratch::take(x_patch.len() + grad_patch.len());
@@ -119,10 +120,11 @@ impl Block<'_> {
     unsafe fn add_to<R: Registers, const K: usize>(&self, sums: &mut [f32]) {
         for held in even_blocks(self.outputs.len(), R::HELD) {
             let grad = &self.grad.1[held.start * self.grad.0.pitch..];
-            for zy in 0..K * K {
-                let tap = zy / K * self.x.0.plane() + zy % K * self.x.0.row();
-                // Three inputs are held: three taps along x, or else three channels.
-                for input in (0..self.inputs.len()).step_by(if K == 3 { 1 } else { 3 }) {
+            // Three inputs are held: three taps along x, or else three channels. One channel's rows
+            // stay in the first-level cache for all taps.
+            for input in (0..self.inputs.len()).step_by(if K == 3 { 1 } else { 3 }) {
+                for zy in 0..K * K {
+                    let tap = zy / K * self.x.0.plane() + zy % K * self.x.0.row();
                     let mut from = [self.x.1.as_ptr(); 3];
                     let mut weights = [0; 3];
                     for (i, (from, weight)) in from.iter_mut().zip(&mut weights).enumerate() {
@@ -142,14 +144,14 @@ impl Block<'_> {
                     unsafe {
                         let args = (from, grad.as_ptr(), &weights[..count], &mut *sums);
                         match held.len() {
-                            1 => self.multiply::<R::Wide, 1>(args),
-                            2 => self.multiply::<R::Wide, 2>(args),
-                            3 => self.multiply::<R::Wide, 3>(args),
-                            4 => self.multiply::<R::Wide, 4>(args),
-                            5 => self.multiply::<R::Wide, 5>(args),
-                            6 => self.multiply::<R::Wide, 6>(args),
-                            7 => self.multiply::<R::Wide, 7>(args),
-                            _ => self.multiply::<R::Wide, 8>(args),
+                            1 => self.multiply::<R::Wide, 1, K>(args),
+                            2 => self.multiply::<R::Wide, 2, K>(args),
+                            3 => self.multiply::<R::Wide, 3, K>(args),
+                            4 => self.multiply::<R::Wide, 4, K>(args),
+                            5 => self.multiply::<R::Wide, 5, K>(args),
+                            6 => self.multiply::<R::Wide, 6, K>(args),
+                            7 => self.multiply::<R::Wide, 7, K>(args),
+                            _ => self.multiply::<R::Wide, 8, K>(args),
                         }
                     }
                 }
@@ -162,7 +164,7 @@ impl Block<'_> {
     /// # Safety
     /// The processor has `W`'s instruction set, and the pointers are to rows of the patches.
     #[inline(always)]
-    unsafe fn multiply<W: Lanes, const O: usize>(
+    unsafe fn multiply<W: Lanes, const O: usize, const K: usize>(
         &self,
         (from, grad, weights, sums): ([*const f32; 3], *const f32, &[usize], &mut [f32]),
     ) {
@@ -175,10 +177,16 @@ impl Block<'_> {
                     let at_x = z * self.x.0.plane() + y * self.x.0.row();
                     let at_grad = z * self.grad.0.plane() + y * self.grad.0.row();
                     for x in (0..x).step_by(W::LANES) {
-                        let mut input = [W::splat(0.0); 3];
-                        for i in 0..3 {
-                            input[i] = W::load(from[i].add(at_x + x));
-                        }
+                        let input = if K == 3 {
+                            W::load_shifted(from[0].add(at_x + x))
+                        } else {
+                            let at = at_x + x;
+                            [
+                                W::load(from[0].add(at)),
+                                W::load(from[1].add(at)),
+                                W::load(from[2].add(at)),
+                            ]
+                        };
                         for o in 0..O {
                             let factor = W::load(grad.add(at_grad + o * self.grad.0.pitch + x));
                             for i in 0..3 {
@@ -190,8 +198,15 @@ impl Block<'_> {
             }
             for (i, &weight) in weights.iter().enumerate() {
                 let sums = &mut sums[weight..weight + O];
-                for o in 0..O {
+                let mut o = 0;
+                while o + 4 <= O {
+                    let four = [held[o][i], held[o + 1][i], held[o + 2][i], held[o + 3][i]];
+                    W::add_sums(four, sums[o..].as_mut_ptr());
+                    o += 4;
+                }
+                while o < O {
                     sums[o] += held[o][i].sum();
+                    o += 1;
                 }
             }
         }

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use crate::grid::Grid;
+use crate::scratch::LINE;
 use crate::simd::Eight;
-use crate::tiles::{Tile, even_blocks};
+use crate::tiles::Tile;
 use crate::view::{ScaleShift, View};
 
 /// An array to read, with what is applied while it is read.
@@ -35,18 +36,6 @@ impl<'a> Source<'a> {
     pub(crate) fn channels(&self) -> usize {
         self.grid.channels * self.grid.groups()
     }
-
-    /// All channels in blocks of at most `largest`, each within one folded voxel.
-    pub(crate) fn blocks(&self, largest: usize) -> Vec<Range<usize>> {
-        let channels = self.grid.channels;
-        (0..self.grid.groups())
-            .flat_map(|group| {
-                even_blocks(channels, largest)
-                    .into_iter()
-                    .map(move |block| group * channels + block.start..group * channels + block.end)
-            })
-            .collect()
-    }
 }
 
 /// The scratch's layout: rows of `pitch` floats, of which x starts at `halo`.
@@ -64,13 +53,15 @@ impl Patch {
     /// For vectors of `lanes` that start anywhere in a tile's row, and all taps.
     pub(crate) fn new(tile: &Tile, halo: usize, channels: usize, lanes: usize) -> Self {
         let [z, y, x] = tile.size;
-        // Eight more than needed, so that the distance between rows is no power of two.
-        let pitch = (x.next_multiple_of(lanes) + 2 * halo).next_multiple_of(8);
+        // An odd number of vectors: rows a power of two apart would compete for the same cache lines.
+        let pitch = (x.next_multiple_of(lanes) + 2 * halo).div_ceil(lanes) | 1;
+        let pitch = pitch * lanes;
         Self { halo, pitch, channels, rows: [z + 2 * halo, y + 2 * halo] }
     }
 
+    /// Floats to reserve, in whole cache lines.
     pub(crate) fn len(&self) -> usize {
-        self.rows[0] * self.plane()
+        (self.rows[0] * self.plane()).next_multiple_of(LINE)
     }
 
     /// From one z to the next.
@@ -96,15 +87,14 @@ impl Patch {
         to: &mut [f32],
     ) {
         let (grid, halo) = (&source.grid, self.halo);
-        let (group, first) = (channels.start / grid.channels, channels.start % grid.channels);
-        debug_assert!(first + channels.len() <= grid.channels && channels.len() <= self.channels);
+        debug_assert!(channels.len() <= self.channels);
         let [n, z0, y0, x0] = tile.start;
         let [_, dz, dy, dx] = grid.dims;
         // The part of a row that exists, as positions in the scratch and in the volume.
         let from_x = x0.saturating_sub(halo);
         let to_x = (x0 + tile.size[2] + halo).min(dx);
         let (left, width) = (from_x + halo - x0, to_x - from_x);
-        for (i, row) in to[..self.len()].chunks_exact_mut(self.row()).enumerate() {
+        for (i, row) in to[..self.rows[0] * self.plane()].chunks_exact_mut(self.row()).enumerate() {
             let (z, y) = (z0 + i / self.rows[1], y0 + i % self.rows[1]);
             if z < halo || y < halo || z - halo >= dz || y - halo >= dy {
                 row.fill(0.0);
@@ -114,72 +104,89 @@ impl Patch {
                 channel[..left].fill(0.0);
                 channel[left + width..].fill(0.0);
             }
-            let at = grid.at([n, z - halo, y - halo, from_x], group) + first;
-            let last = at + (width - 1) * grid.step() + channels.len();
-            let line = &source.data[at..last];
-            for c in (0..channels.len()).step_by(8) {
-                let count = 8.min(channels.len() - c);
-                let norm = source.norm.map(|norm| {
-                    let these = first + c..first + c + count;
-                    ScaleShift { scale: &norm.scale[these.clone()], shift: &norm.shift[these] }
-                });
-                let to = &mut row[c * self.pitch + left..];
+            let mut done = 0;
+            while done < channels.len() {
+                let (group, first) = (
+                    (channels.start + done) / grid.channels,
+                    (channels.start + done) % grid.channels,
+                );
+                let count = (grid.channels - first).min(channels.len() - done);
+                let at = grid.at([n, z - halo, y - halo, from_x], group) + first;
+                let line = Line {
+                    from: &source.data[at..at + (width - 1) * grid.step() + count],
+                    step: grid.step(),
+                    channels: count,
+                    width,
+                    norm: source.norm.map(|norm| ScaleShift {
+                        scale: &norm.scale[first..first + count],
+                        shift: &norm.shift[first..first + count],
+                    }),
+                };
                 // SAFETY: by this function's own contract.
-                unsafe {
-                    pack_line::<E>(&line[c..], grid.step(), count, width, norm, to, self.pitch);
-                }
+                unsafe { line.transpose::<E>(&mut row[done * self.pitch + left..], self.pitch) };
+                done += count;
             }
         }
     }
 }
 
-/// Transposes `width` voxels of `count` (at most 8) channels.
-///
-/// # Safety
-/// The processor has `E`'s instruction set.
-#[inline(always)]
-unsafe fn pack_line<E: Eight>(
-    from: &[f32],
+/// Channels of one voxel of the source, for all x of a row.
+struct Line<'a> {
+    from: &'a [f32],
     step: usize,
-    count: usize,
+    channels: usize,
     width: usize,
-    norm: Option<ScaleShift<'_>>,
-    to: &mut [f32],
-    pitch: usize,
-) {
-    assert!(from.len() >= (width - 1) * step + count && to.len() >= (count - 1) * pitch + width);
-    if width < 8 || count == 1 {
-        for c in 0..count {
-            let (scale, shift) = norm.map_or((1.0, 0.0), |norm| (norm.scale[c], norm.shift[c]));
-            for x in 0..width {
-                let value = from[x * step + c];
-                to[c * pitch + x] =
-                    if norm.is_some() { (value * scale + shift).max(0.0) } else { value };
-            }
-        }
-        return;
-    }
-    let (from, to) = (from.as_ptr(), to.as_mut_ptr());
-    for x in (0..width).step_by(8) {
-        // The last eight overlap the ones before, which writes the same again.
-        let x = x.min(width - 8);
-        // SAFETY: voxels x .. x + 8 are within the width, and the lengths were asserted above.
-        unsafe {
-            let from = from.add(x * step);
-            let mut lines = [E::splat(0.0); 8];
-            for (i, line) in lines.iter_mut().enumerate() {
-                let from = from.add(i * step);
-                *line = if count == 8 { E::load(from) } else { E::load_first(from, count) };
-            }
-            let mut columns = E::transpose(lines);
-            if let Some(norm) = norm {
-                for c in 0..count {
-                    let (scale, shift) = (norm.scale[c], norm.shift[c]);
-                    columns[c] = E::splat(shift).add_product(columns[c], E::splat(scale)).relu();
+    norm: Option<ScaleShift<'a>>,
+}
+
+impl Line<'_> {
+    /// Writes each channel's `width` floats, `pitch` from channel to channel.
+    ///
+    /// # Safety
+    /// The processor has `E`'s instruction set.
+    #[inline(always)]
+    unsafe fn transpose<E: Eight>(&self, to: &mut [f32], pitch: usize) {
+        let &Self { from, step, channels, width, norm } = self;
+        assert!(from.len() >= (width - 1) * step + channels);
+        assert!(to.len() >= (channels - 1) * pitch + width);
+        if width < 8 || channels == 1 {
+            for c in 0..channels {
+                let (scale, shift) = norm.map_or((1.0, 0.0), |norm| (norm.scale[c], norm.shift[c]));
+                for x in 0..width {
+                    let value = from[x * step + c];
+                    to[c * pitch + x] =
+                        if norm.is_some() { (value * scale + shift).max(0.0) } else { value };
                 }
             }
-            for (c, column) in columns.iter().enumerate().take(count) {
-                column.store(to.add(c * pitch + x));
+            return;
+        }
+        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+        for x in (0..width).step_by(8) {
+            // The last eight overlap the ones before, which writes the same again.
+            let x = x.min(width - 8);
+            for c in (0..channels).step_by(8) {
+                let count = 8.min(channels - c);
+                // SAFETY: 8 voxels from x and `count` channels from c are within the line, and the
+                // lengths were asserted above.
+                unsafe {
+                    let from = from.add(x * step + c);
+                    let mut lines = [E::splat(0.0); 8];
+                    for (i, line) in lines.iter_mut().enumerate() {
+                        let from = from.add(i * step);
+                        *line = if count == 8 { E::load(from) } else { E::load_first(from, count) };
+                    }
+                    let mut columns = E::transpose(lines);
+                    if let Some(norm) = norm {
+                        for i in 0..count {
+                            let (scale, shift) = (norm.scale[c + i], norm.shift[c + i]);
+                            columns[i] =
+                                E::splat(shift).add_product(columns[i], E::splat(scale)).relu();
+                        }
+                    }
+                    for (i, column) in columns.iter().enumerate().take(count) {
+                        column.store(to.add((c + i) * pitch + x));
+                    }
+                }
             }
         }
     }

@@ -15,10 +15,14 @@ pub(crate) trait Lanes: Copy {
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// What starts at `from`, at `from + 1` and at `from + 2`; reads a whole second vector.
+    unsafe fn load_shifted(from: *const f32) -> [Self; 3];
     /// `self + a * b`
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// Sum of the lanes.
     unsafe fn sum(self) -> f32;
+    /// Adds the four sums of lanes to four floats.
+    unsafe fn add_sums(four: [Self; 4], to: *mut f32);
 }
 
 /// Eight floats, for all that is bound by memory rather than by arithmetic.

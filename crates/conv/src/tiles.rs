@@ -2,14 +2,18 @@
 
 use std::ops::Range;
 
-/// Rows of a tile along z and y; voxels along x. Large enough that the halo (36 rows read for 16)
-/// costs little, small enough for the second-level cache.
-const TILE: [usize; 3] = [4, 4, 64];
+/// Voxels of a tile along z, y and x. Large enough that a halo (36 rows read for 16) costs little, and
+/// small enough for the second-level cache.
+pub(crate) const TILE: [usize; 3] = [4, 4, 64];
+
+/// The same without a halo, for all channels to be in the cache at once.
+pub(crate) const SMALL_TILE: [usize; 3] = [1, 4, 64];
 
 /// The blocks of an array `[n, z, y, x]`, a number that depends on its shape alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tiles {
     dims: [usize; 4],
+    largest: [usize; 3],
     counts: [usize; 4],
 }
 
@@ -21,10 +25,18 @@ pub(crate) struct Tile {
 }
 
 impl Tiles {
-    pub(crate) fn new(dims: [usize; 4]) -> Self {
-        let [n, z, y, x] = dims;
-        let counts = [n, z.div_ceil(TILE[0]), y.div_ceil(TILE[1]), x.div_ceil(TILE[2])];
-        Self { dims, counts }
+    /// Tiles of at most `largest`, or of twice as many rows where rows are short.
+    pub(crate) fn new(dims: [usize; 4], mut largest: [usize; 3]) -> Self {
+        if 2 * dims[3] <= largest[2] {
+            largest[1] *= 2;
+        }
+        let counts = [
+            dims[0],
+            dims[1].div_ceil(largest[0]),
+            dims[2].div_ceil(largest[1]),
+            dims[3].div_ceil(largest[2]),
+        ];
+        Self { dims, largest, counts }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -36,13 +48,9 @@ impl Tiles {
         let (rest, x) = (index / cx, index % cx);
         let (rest, y) = (rest / cy, rest % cy);
         let (n, z) = (rest / cz, rest % cz);
-        let [z, y, x] = [z * TILE[0], y * TILE[1], x * TILE[2]];
-        let size = [
-            TILE[0].min(self.dims[1] - z),
-            TILE[1].min(self.dims[2] - y),
-            TILE[2].min(self.dims[3] - x),
-        ];
-        Tile { start: [n, z, y, x], size }
+        let start = [n, z * self.largest[0], y * self.largest[1], x * self.largest[2]];
+        let size = [0, 1, 2].map(|i| self.largest[i].min(self.dims[i + 1] - start[i + 1]));
+        Tile { start, size }
     }
 }
 

@@ -37,7 +37,8 @@ pub fn learning_curve(history: &[RoundRecord]) -> Result<String> {
             let ends = [i, i + 1].map(|k| (k as f64, history[k].score.value));
             match pair[1].kind {
                 RoundKind::Al => {
-                    let dots = DottedPathElement::new(ends, 2, 7, |p| Circle::new(p, 2, ACTIVE.filled()));
+                    let dots =
+                        DottedPathElement::new(ends, 2, 7, |p| Circle::new(p, 2, ACTIVE.filled()));
                     chart.draw_series([dots])?;
                 }
                 RoundKind::Spl | RoundKind::Initial => {
@@ -60,7 +61,7 @@ fn label(history: &[RoundRecord], x: f64) -> String {
     if (x - x.round()).abs() > 1e-6 || x < 0.0 {
         return String::new();
     }
-    history.get(x.round() as usize).map_or(String::new(), |r| {
-        format!("{} {} ({}+{})", r.round, r.kind, r.annotated, r.pseudo)
-    })
+    history
+        .get(x.round() as usize)
+        .map_or(String::new(), |r| format!("{} {} ({}+{})", r.round, r.kind, r.annotated, r.pseudo))
 }

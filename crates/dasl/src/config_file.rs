@@ -60,8 +60,9 @@ impl Settings {
             toml::from_str(&text).with_context(|| format!("{} is no TOML", path.display()))?;
         let mut table = toml::Table::try_from(&base)?;
         merge(&mut table, over);
-        let settings: Self =
-            table.try_into().with_context(|| format!("{}: unknown or wrong setting", path.display()))?;
+        let settings: Self = table
+            .try_into()
+            .with_context(|| format!("{}: unknown or wrong setting", path.display()))?;
         settings.check().with_context(|| path.display().to_string())?;
         Ok(settings)
     }

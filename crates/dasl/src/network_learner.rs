@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use dasl_learn::pseudo_label::{
-    best_label, cross_entropy, multi_task_loss, own_mask_dice_loss,
-};
+use dasl_learn::pseudo_label::{best_label, cross_entropy, multi_task_loss, own_mask_dice_loss};
 use dasl_learn::sample::{AnnotatedSample, PseudoSample, SampleId};
 use dasl_learn::{Answer, Audit, FineTuneReport, Learner, Oracle, Prediction, Score};
 use dasl_net::Device;
@@ -83,7 +81,8 @@ impl<'a> NetworkLearner<'a> {
         annotated: &[AnnotatedSample],
         pseudo: &[PseudoSample],
     ) -> Result<TrainingSet, LearnerError> {
-        let mut set = TrainingSet { samples: Vec::new(), background: self.split.background.clone() };
+        let mut set =
+            TrainingSet { samples: Vec::new(), background: self.split.background.clone() };
         for a in annotated {
             let Sample { scan, label } = sample(&a.id)?;
             set.samples.push(TrainingSample { scan, label, weight: 1.0, pseudo: None });
@@ -108,7 +107,7 @@ fn sample(id: &SampleId) -> Result<Sample, LearnerError> {
 fn judged(own: SamplePrediction, descriptor: Descriptor) -> Prediction {
     let (negative, positive) = cross_entropy(own.proposal.score);
     let class = best_label(negative, positive);
-    let probabilities: Vec<f32> = own.mask.iter().copied().collect();
+    let probabilities: Vec<f32> = own.probability.iter().copied().collect();
     let dice = own_mask_dice_loss(&probabilities, MASK_THRESHOLD);
     Prediction {
         loss: multi_task_loss(class.loss, dice),
@@ -164,12 +163,14 @@ impl Learner for NetworkLearner<'_> {
             // Accuracy of a step: the Dice of its masks, 1 - (1 + L_Dice).
             accuracies.extend(step.mask.map(|mask| 1.0 - mask));
         }
-        let mean = |v: &[f64]| if v.is_empty() { 0.0 } else { v.iter().sum::<f64>() / v.len() as f64 };
+        let mean =
+            |v: &[f64]| if v.is_empty() { 0.0 } else { v.iter().sum::<f64>() / v.len() as f64 };
         Ok(FineTuneReport { mean_accuracy: mean(&accuracies), mean_loss: mean(&losses) })
     }
 
     fn validate(&mut self) -> Result<Score, LearnerError> {
-        let scores = validate(&self.segmenter(), self.dataset, &self.split.validation, &mut |_, _| {})?;
+        let scores =
+            validate(&self.segmenter(), self.dataset, &self.split.validation, &mut |_, _| {})?;
         let mut figures = BTreeMap::new();
         for (name, value) in
             [("dice", scores.dice), ("tp_dice", scores.tp_dice), ("hit_rate", scores.hit_rate)]

@@ -70,7 +70,13 @@ impl RunFolder {
     ///
     /// # Errors
     /// If the folder can't be written.
-    pub fn create(&self, settings: &Settings, split: &Split, dataset: &Dataset, seed: u64) -> Result<()> {
+    pub fn create(
+        &self,
+        settings: &Settings,
+        split: &Split,
+        dataset: &Dataset,
+        seed: u64,
+    ) -> Result<()> {
         std::fs::create_dir_all(&self.root).with_context(|| self.root.display().to_string())?;
         let origin = Origin {
             dasl_version: env!("CARGO_PKG_VERSION").into(),

@@ -52,11 +52,8 @@ impl Split {
     pub fn draw(dataset: &Dataset, share: f64, seed: u64) -> Result<Self> {
         let scans: Vec<_> =
             dataset.scan_ids().iter().map(|id| dataset.scan(id)).collect::<Result<_, _>>()?;
-        let patients: BTreeSet<&str> = scans
-            .iter()
-            .filter(|s| !s.nodules.is_empty())
-            .map(|s| s.patient_id.as_str())
-            .collect();
+        let patients: BTreeSet<&str> =
+            scans.iter().filter(|s| !s.nodules.is_empty()).map(|s| s.patient_id.as_str()).collect();
         let mut patients: Vec<&str> = patients.into_iter().collect();
         let count = match (share * patients.len() as f64).round() as usize {
             0 if share > 0.0 && patients.len() > 1 => 1,
@@ -74,9 +71,7 @@ impl Split {
             let validate = kept.contains(scan.patient_id.as_str());
             let to = if validate { &mut split.validation } else { &mut split.train };
             to.extend(
-                scan.nodules
-                    .iter()
-                    .map(|n| Sample { scan: scan.scan_id.clone(), label: n.label }),
+                scan.nodules.iter().map(|n| Sample { scan: scan.scan_id.clone(), label: n.label }),
             );
             if scan.whole && !validate {
                 split.background.push(scan.scan_id.clone());

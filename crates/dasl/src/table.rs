@@ -8,7 +8,8 @@ pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
         cells.chain([header[c].chars().count()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit() || "-+.".contains(c));
+    let is_number =
+        |text: &str| text.starts_with(|c: char| c.is_ascii_digit() || "-+.".contains(c));
     let numeric: Vec<bool> =
         (0..columns).map(|c| !rows.is_empty() && rows.iter().all(|r| is_number(&r[c]))).collect();
     let line = |cells: Vec<&str>| {

@@ -345,5 +345,6 @@ fn weights_before(round: usize) -> String {
 }
 
 fn weight_sum(plan: &RoundPlan) -> f64 {
-    plan.pseudo.iter().map(|p| p.weight).sum()
+    // Not `sum`: that of nothing is -0.
+    plan.pseudo.iter().fold(0.0, |sum, p| sum + p.weight)
 }

@@ -23,8 +23,10 @@ impl Cube {
     pub fn iou(&self, other: &Self) -> f64 {
         let mut shared = 1.0;
         for axis in 0..3 {
-            let low = (self.center[axis] - self.edge / 2.0).max(other.center[axis] - other.edge / 2.0);
-            let high = (self.center[axis] + self.edge / 2.0).min(other.center[axis] + other.edge / 2.0);
+            let low =
+                (self.center[axis] - self.edge / 2.0).max(other.center[axis] - other.edge / 2.0);
+            let high =
+                (self.center[axis] + self.edge / 2.0).min(other.center[axis] + other.edge / 2.0);
             shared *= (high - low).max(0.0);
         }
         shared / (self.edge.powi(3) + other.edge.powi(3) - shared)

@@ -164,7 +164,9 @@ impl Config {
             return Err("net.anchors_mm needs at least one length above 0".into());
         }
         if self.train.batch == 0 || self.train.mask_crop == 0 || self.train.hard_negatives == 0 {
-            return Err("train.batch, train.mask_crop and train.hard_negatives must be above 0".into());
+            return Err(
+                "train.batch, train.mask_crop and train.hard_negatives must be above 0".into()
+            );
         }
         if !(0.0..=1.0).contains(&self.train.positive_share) {
             return Err("train.positive_share must lie in 0..1".into());

@@ -2,6 +2,7 @@
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
+use dasl_volume::components::components;
 use dasl_volume::{PADDING_HU, crop_padded};
 use ndarray::{Array3, ArrayView3};
 
@@ -10,6 +11,7 @@ use crate::backbone::Features;
 use crate::config::{Config, InferConfig};
 use crate::intensity::normalise;
 use crate::model::{NoduleRcnn, PER_ANCHOR};
+use crate::sample::MASK_THRESHOLD;
 
 /// An RoI is this much wider than its box: the mask may reach past the box.
 const ROI_MARGIN: f64 = 1.5;
@@ -110,9 +112,7 @@ impl Segmenter {
         progress(tiles.len(), tiles.len());
         let proposals = found.iter().map(|d| d.proposal.clone()).collect();
         let kept = suppress(proposals, &self.config.infer);
-        kept.iter()
-            .filter_map(|p| found.iter().find(|d| d.proposal == *p).cloned())
-            .collect()
+        kept.iter().filter_map(|p| found.iter().find(|d| d.proposal == *p).cloned()).collect()
     }
 
     /// Feature maps of one patch.
@@ -148,10 +148,13 @@ impl Segmenter {
     /// where the nodule is, rounded up to 8 voxels and kept inside the patch.
     pub fn mask(&self, features: &Features, proposal: &Proposal, shape: [usize; 3]) -> Detection {
         let wanted = (proposal.cube.edge * ROI_MARGIN / 8.0).ceil() as usize * 8;
-        self.mask_of(features, proposal, shape, wanted.max(self.config.train.mask_crop))
+        let edge = wanted.max(self.config.train.mask_crop);
+        let mut detection = self.mask_of(features, proposal, shape, edge);
+        keep_largest_body(&mut detection.mask);
+        detection
     }
 
-    /// The mask of a proposal on an RoI of a given edge.
+    /// The network's output on an RoI of a given edge around a proposal.
     pub(crate) fn mask_of(
         &self,
         features: &Features,
@@ -166,13 +169,25 @@ impl Segmenter {
             let first = proposal.cube.center[axis].round() as i64 - size[axis] as i64 / 2;
             start[axis] = first.clamp(0, (shape[axis] - size[axis]) as i64) as usize;
         }
-        let roi = (0..3).fold(features.p0.clone(), |roi, axis| {
-            roi.narrow(1 + axis, start[axis], size[axis])
-        });
+        let roi = (0..3)
+            .fold(features.p0.clone(), |roi, axis| roi.narrow(1 + axis, start[axis], size[axis]));
         let mask = sigmoid(self.model.mask(roi)).into_data().try_to_vec();
         let mask = mask.expect("masks are f32");
         let mask = Array3::from_shape_vec(size, mask).expect("the FCN keeps the RoI's size");
         Detection { proposal: proposal.clone(), start: start.map(|s| s as i64), mask }
+    }
+}
+
+/// A nodule is one body: what the mask holds beside the largest one is set to 0.
+pub(crate) fn keep_largest_body(mask: &mut Array3<f32>) {
+    let shape = [mask.shape()[0], mask.shape()[1], mask.shape()[2]];
+    let inside: Vec<bool> = mask.iter().map(|&p| p >= MASK_THRESHOLD).collect();
+    let bodies = components(&inside, shape);
+    let Some(&(largest, _)) = bodies.by_size.first() else { return };
+    for (p, body) in mask.iter_mut().zip(bodies.labels) {
+        if body != 0 && body != largest {
+            *p = 0.0;
+        }
     }
 }
 
@@ -274,6 +289,16 @@ mod tests {
         };
         let kept = suppress(vec![p(0.0, 0.6), p(1.0, 0.9), p(30.0, 0.5), p(2.0, 0.8)], &config);
         assert_eq!(kept, vec![p(1.0, 0.9), p(30.0, 0.5)]);
+    }
+
+    #[test]
+    fn only_the_largest_body_of_a_mask_stays() {
+        let mut mask = Array3::from_elem((1, 1, 6), 0.2);
+        for (x, p) in [(0, 0.9), (2, 0.6), (3, 0.7), (5, 1.0)] {
+            mask[[0, 0, x]] = p;
+        }
+        keep_largest_body(&mut mask);
+        assert_eq!(mask.into_raw_vec_and_offset().0, vec![0.0, 0.2, 0.6, 0.7, 0.2, 0.0]);
     }
 
     proptest! {

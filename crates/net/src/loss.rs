@@ -84,7 +84,8 @@ pub fn detection_loss(
         picked.narrow(1, 0, 1).reshape([count])
     };
 
-    let drawn = index::sample(rng, roles.negative.len(), config.negatives.min(roles.negative.len()));
+    let drawn =
+        index::sample(rng, roles.negative.len(), config.negatives.min(roles.negative.len()));
     let mut drawn: Vec<usize> = drawn.iter().map(|i| roles.negative[i]).collect();
     drawn.sort_unstable();
     let hard = hardest(&logit(pick(&drawn)), &drawn, config.hard_negatives);

@@ -30,7 +30,11 @@ impl DetectionHead {
         let anchors = config.anchors_mm.len();
         Self {
             hidden: NormConv::new(init, 3, channels, channels),
-            output: NormConv::output(init, channels, &[PRIOR_LOGIT, 0.0, 0.0, 0.0, 0.0].repeat(anchors)),
+            output: NormConv::output(
+                init,
+                channels,
+                &[PRIOR_LOGIT, 0.0, 0.0, 0.0, 0.0].repeat(anchors),
+            ),
             anchors,
         }
     }

@@ -1,11 +1,11 @@
 //! What a network says about one sample: the surroundings of a nodule, given where it lies.
 
-use dasl_volume::dataset::{Dataset, DatasetError};
 use dasl_volume::crop_padded;
+use dasl_volume::dataset::{Dataset, DatasetError};
 use ndarray::{Array3, s};
 
 use crate::config::Config;
-use crate::infer::{Proposal, Segmenter};
+use crate::infer::{Proposal, Segmenter, keep_largest_body};
 use crate::patch::{PseudoLabel, sample_center};
 
 /// A voxel is nodule from this probability on.
@@ -18,16 +18,23 @@ pub struct SamplePrediction {
     pub proposal: Proposal,
     /// First voxel of the mask [z, y, x].
     pub start: [i64; 3],
-    /// Probability of being nodule, [crop, crop, crop], always of the training crop's size.
-    pub mask: Array3<f32>,
+    /// The network's output, [crop, crop, crop], always of the training crop's size.
+    pub probability: Array3<f32>,
     /// Mean of the detection features around the proposal, [c]: the encoder's view of the sample.
     pub encoding: Vec<f32>,
 }
 
 impl SamplePrediction {
-    /// The label that the network gives itself: its own mask, thresholded. `None` if it is empty.
+    /// The instance in the output: its largest body, thresholded; 1 inside.
+    fn mask(&self) -> Array3<u16> {
+        let mut probability = self.probability.clone();
+        keep_largest_body(&mut probability);
+        probability.mapv(|p| u16::from(p >= MASK_THRESHOLD))
+    }
+
+    /// The label that the network gives itself: its own mask. `None` if it is empty.
     pub fn pseudo_label(&self) -> Option<PseudoLabel> {
-        let mask = self.mask.mapv(|p| u16::from(p >= MASK_THRESHOLD));
+        let mask = self.mask();
         let found = mask.iter().any(|&m| m != 0);
         found.then_some(PseudoLabel { start: self.start, mask })
     }
@@ -63,7 +70,7 @@ pub fn predict_sample(
         proposal.cube.center[axis] += start[axis] as f64;
     }
     let start = [0, 1, 2].map(|axis| detection.start[axis] + start[axis]);
-    Ok(SamplePrediction { proposal, start, mask: detection.mask, encoding })
+    Ok(SamplePrediction { proposal, start, probability: detection.mask, encoding })
 }
 
 /// Overlap of a thresholded mask with the readers' one, over the whole nodule:
@@ -85,10 +92,11 @@ pub fn compare(
     let labels = dataset.read_labels(scan, start, nodule.box_shape)?;
     let reference = labels.iter().filter(|&&l| l == label).count() as u64;
     let offset = [0, 1, 2].map(|a| start[a] - prediction.start[a]);
-    let own = crop_padded(prediction.mask.view(), offset, nodule.box_shape, 0.0);
-    let shared = labels.iter().zip(&own).filter(|(l, p)| **l == label && **p >= MASK_THRESHOLD);
-    let predicted = prediction.mask.iter().filter(|&&p| p >= MASK_THRESHOLD).count() as u64;
-    Ok((shared.count() as u64, predicted, reference))
+    let mask = prediction.mask();
+    let own = crop_padded(mask.view(), offset, nodule.box_shape, 0);
+    let shared = labels.iter().zip(&own).filter(|(l, own)| **l == label && **own != 0).count();
+    let predicted = mask.iter().filter(|&&own| own != 0).count();
+    Ok((shared as u64, predicted as u64, reference))
 }
 
 impl Segmenter {

@@ -185,8 +185,7 @@ pub fn batch_loss(
         let apart = |&a: &usize| patch.ignored.iter().all(|c| anchors.cube(a).iou(c) <= 0.0);
         roles.negative.retain(apart);
         let own = output.clone().narrow(0, i, 1).reshape([anchors.len(), PER_ANCHOR]);
-        let (class, boxes) =
-            detection_loss(&own, &anchors, &roles, &cubes, &config.train, rng);
+        let (class, boxes) = detection_loss(&own, &anchors, &roles, &cubes, &config.train, rng);
         let count = patch.targets.len();
         let mask = logits.as_ref().filter(|_| count > 0).map(|logits| {
             mask_loss(logits.clone().narrow(0, rois, count), mask_target(patch, device))
@@ -205,11 +204,7 @@ fn mask_logits(model: &NoduleRcnn, p0: &Tensor<5>, patches: &[Patch]) -> Option<
             let crop = target.mask.shape()[0];
             let [z, y, x] = target.roi;
             rois.push(
-                p0.clone()
-                    .narrow(0, i, 1)
-                    .narrow(1, z, crop)
-                    .narrow(2, y, crop)
-                    .narrow(3, x, crop),
+                p0.clone().narrow(0, i, 1).narrow(1, z, crop).narrow(2, y, crop).narrow(3, x, crop),
             );
         }
     }

@@ -36,7 +36,9 @@ pub enum WeightsError {
         source: std::io::Error,
     },
     /// The file is not what it should be.
-    #[error("{path}: not a weights file of dasl ({reason}); name a folder that `dasl train` or `dasl learn` wrote")]
+    #[error(
+        "{path}: not a weights file of dasl ({reason}); name a folder that `dasl train` or `dasl learn` wrote"
+    )]
     Format {
         /// The file.
         path: String,
@@ -159,8 +161,8 @@ pub fn save(
 /// If the file can't be read or is not a safetensors file of 32-bit floats.
 pub fn load(path: &Path) -> Result<(Named, BTreeMap<String, String>), WeightsError> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path)
-        .map_err(|source| WeightsError::Io { path: shown.clone(), source })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| WeightsError::Io { path: shown.clone(), source })?;
     let format = |reason: String| WeightsError::Format { path: shown.clone(), reason };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format(e.to_string()))?;
     let about = header.metadata().clone().unwrap_or_default().into_iter().collect();

@@ -91,7 +91,8 @@ fn check<M: Module>(module: &M, per_tensor: usize, loss: impl Fn(&M) -> Tensor<1
     let mut rng = rng();
     for (parameter, gradient) in collect.out.iter().enumerate() {
         let Some(gradient) = gradient else { continue };
-        let size = gradient.iter().map(|g| g * g).sum::<f64>().sqrt() / (gradient.len() as f64).sqrt();
+        let size =
+            gradient.iter().map(|g| g * g).sum::<f64>().sqrt() / (gradient.len() as f64).sqrt();
         for _ in 0..per_tensor.min(gradient.len()) {
             let element = rng.random_range(0..gradient.len());
             let up = value(&nudged(&module, Some((parameter, element, H))));

@@ -61,7 +61,8 @@ fn compare(
 
 #[test]
 fn norm_relu_convolution() {
-    for (x, k, c_out) in [([2, 5, 6, 7, 3], 3, 4), ([1, 8, 8, 8, 24], 3, 12), ([1, 4, 6, 5, 9], 1, 5)]
+    for (x, k, c_out) in
+        [([2, 5, 6, 7, 3], 3, 4), ([1, 8, 8, 8, 24], 3, 12), ([1, 4, 6, 5, 9], 1, 5)]
     {
         compare(
             x,
@@ -74,7 +75,12 @@ fn norm_relu_convolution() {
 
 #[test]
 fn plain_convolution_and_pooling() {
-    compare([1, 6, 8, 4, 1], [3, 3, 3, 1, 8], |x, _, w| ops::conv3d(x, w), |x, _, w| plain::conv3d(x, w));
+    compare(
+        [1, 6, 8, 4, 1],
+        [3, 3, 3, 1, 8],
+        |x, _, w| ops::conv3d(x, w),
+        |x, _, w| plain::conv3d(x, w),
+    );
     compare([2, 6, 8, 4, 3], [1; 5], |x, _, _| ops::max_pool2(x), |x, _, _| plain::max_pool2(x));
 }
 

@@ -45,6 +45,12 @@ impl Lanes for F32x8 {
     }
 
     #[inline(always)]
+    unsafe fn load_shifted(from: *const f32) -> [Self; 3] {
+        // SAFETY: valid for 16 floats by the trait's contract.
+        unsafe { [Self::load(from), Self::load(from.add(1)), Self::load(from.add(2))] }
+    }
+
+    #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // Not `mul_add`: without the instruction it is a slow call.
         let mut result = self.0;
@@ -58,6 +64,14 @@ impl Lanes for F32x8 {
     unsafe fn sum(self) -> f32 {
         let [a, b, c, d, e, f, g, h] = self.0;
         ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+
+    #[inline(always)]
+    unsafe fn add_sums(four: [Self; 4], to: *mut f32) {
+        for (i, vector) in four.into_iter().enumerate() {
+            // SAFETY: valid for 4 floats by the trait's contract.
+            unsafe { *to.add(i) += vector.sum() };
+        }
     }
 }
 

@@ -2,12 +2,15 @@
 //! the instruction set, and pointers are valid; loads and stores are unaligned ones.
 
 use std::arch::x86_64::{
-    __m256, __m256i, __m512, _CMP_GT_OQ, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps,
-    _mm_movehl_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_and_ps, _mm256_castps256_ps128,
-    _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_maskload_ps, _mm256_max_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    __m256, __m256i, __m512, _CMP_GT_OQ, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_ps,
+    _mm_movehdup_ps, _mm_movehl_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_alignr_epi8,
+    _mm256_and_ps, _mm256_castpd_ps, _mm256_castps_si256, _mm256_castps256_ps128,
+    _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_max_ps, _mm256_permute2f128_ps,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_alignr_epi32, _mm512_castps_pd,
+    _mm512_castps_si512, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_extractf64x4_pd,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
 };
 
 use super::{Eight, Kernel, Lanes, Registers};
@@ -71,6 +74,20 @@ impl Lanes for F32x16 {
     }
 
     #[inline(always)]
+    unsafe fn load_shifted(from: *const f32) -> [Self; 3] {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let low = _mm512_castps_si512(_mm512_loadu_ps(from));
+            let high = _mm512_castps_si512(_mm512_loadu_ps(from.add(16)));
+            [
+                Self(_mm512_castsi512_ps(low)),
+                Self(_mm512_castsi512_ps(_mm512_alignr_epi32::<1>(high, low))),
+                Self(_mm512_castsi512_ps(_mm512_alignr_epi32::<2>(high, low))),
+            ]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: the trait's contract.
         unsafe { Self(_mm512_fmadd_ps(a.0, b.0, self.0)) }
@@ -79,7 +96,25 @@ impl Lanes for F32x16 {
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
         // SAFETY: the trait's contract.
-        unsafe { _mm512_reduce_add_ps(self.0) }
+        unsafe { self.halves().sum() }
+    }
+
+    #[inline(always)]
+    unsafe fn add_sums([a, b, c, d]: [Self; 4], to: *mut f32) {
+        // SAFETY: the trait's contract.
+        unsafe { F32x8::add_sums([a.halves(), b.halves(), c.halves(), d.halves()], to) }
+    }
+}
+
+impl F32x16 {
+    /// The sum of both halves.
+    #[inline(always)]
+    unsafe fn halves(self) -> F32x8 {
+        // SAFETY: as for `Lanes`.
+        unsafe {
+            let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0));
+            F32x8(_mm256_add_ps(_mm512_castps512_ps256(self.0), _mm256_castpd_ps(high)))
+        }
     }
 }
 
@@ -111,6 +146,12 @@ impl Lanes for F32x8 {
     }
 
     #[inline(always)]
+    unsafe fn load_shifted(from: *const f32) -> [Self; 3] {
+        // SAFETY: the trait's contract.
+        unsafe { [Self::load(from), Self::load(from.add(1)), Self::load(from.add(2))] }
+    }
+
+    #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: the trait's contract.
         unsafe { Self(_mm256_fmadd_ps(a.0, b.0, self.0)) }
@@ -124,6 +165,17 @@ impl Lanes for F32x8 {
                 _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_sums([a, b, c, d]: [Self; 4], to: *mut f32) {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let (ab, cd) = (_mm256_hadd_ps(a.0, b.0), _mm256_hadd_ps(c.0, d.0));
+            let abcd = _mm256_hadd_ps(ab, cd);
+            let four = _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps::<1>(abcd));
+            _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), four));
         }
     }
 }

@@ -29,7 +29,9 @@ pub fn run(args: &ImportVoiArgs, json: bool) -> Result<Outcome> {
             let result = if dataset.has_scan(&name) {
                 Ok(None)
             } else {
-                read(&index, i).map_err(Into::into).and_then(|voi| add(&dataset, &source(voi)).map(Some))
+                read(&index, i)
+                    .map_err(Into::into)
+                    .and_then(|voi| add(&dataset, &source(voi)).map(Some))
             };
             progress.inc(1);
             (name, result)

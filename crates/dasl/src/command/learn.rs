@@ -120,7 +120,11 @@ impl Observer for Watcher {
             }
             Event::Recorded { record } => tracing::info!(
                 "round {} {}: Dice {:.3}, {} annotated, {} pseudo-labelled",
-                record.round, record.kind, record.score.value, record.annotated, record.pseudo
+                record.round,
+                record.kind,
+                record.score.value,
+                record.annotated,
+                record.pseudo
             ),
             _ => {}
         }

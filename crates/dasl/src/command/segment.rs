@@ -124,10 +124,11 @@ pub fn segment(segmenter: &Segmenter, scan: &Scan) -> Segmented {
         eprintln!("{}: lungs not found ({reason}); the whole body is searched", scan.name);
     }
     let progress = bar(&scan.name, 1);
-    let found = segmenter.segment(ct.voxels.view(), Some(lung.mask.voxels.view()), &mut |done, of| {
-        progress.set_length(of as u64);
-        progress.set_position(done as u64);
-    });
+    let found =
+        segmenter.segment(ct.voxels.view(), Some(lung.mask.voxels.view()), &mut |done, of| {
+            progress.set_length(of as u64);
+            progress.set_position(done as u64);
+        });
     progress.finish_and_clear();
     let (labels, nodules) = paste(&found, &grid, &native);
     Segmented { labels, nodules, lung_sure: lung.sure }

@@ -66,7 +66,12 @@ pub fn norm_deconv_train(
     train(x, scale, weight, true)
 }
 
-fn train(x: Tensor<5>, scale: Scale, weight: Tensor<5>, doubles: bool) -> (Tensor<5>, ChannelStats) {
+fn train(
+    x: Tensor<5>,
+    scale: Scale,
+    weight: Tensor<5>,
+    doubles: bool,
+) -> (Tensor<5>, ChannelStats) {
     let (out, mean, variance) = Dispatch::fast_norm_conv(
         x.into_dispatch(),
         scale.gamma.into_dispatch(),
@@ -283,13 +288,8 @@ impl<C: CheckpointStrategy> TrainingKernels for Autodiff<Flex, C> {
         let nodes = [x.node(), gamma.node(), beta.node(), weight.node()];
         let prepared = NormConvBackward.prepare::<C>(nodes).compute_bound().stateful();
         let [x, gamma, beta, weight] = [x, gamma, beta, weight].map(|t| t.into_primitive());
-        let (out, mean, variance) = Flex::fast_norm_conv(
-            x.clone(),
-            gamma.clone(),
-            beta.clone(),
-            weight.clone(),
-            doubles,
-        );
+        let (out, mean, variance) =
+            Flex::fast_norm_conv(x.clone(), gamma.clone(), beta.clone(), weight.clone(), doubles);
         let stats = [&mean, &variance].map(|t| FloatTensor::<Self>::new(t.clone()));
         let out = match prepared {
             OpsKind::Tracked(prep) => {

@@ -1,5 +1,6 @@
 //! Binary morphology and connected components on a small grid.
 
+use crate::components::{Components, components};
 use rayon::prelude::*;
 
 /// Size and spacing of a block grid [z, y, x]; masks on it are flat, x fastest.
@@ -7,14 +8,6 @@ use rayon::prelude::*;
 pub(super) struct Grid {
     pub shape: [usize; 3],
     pub spacing_mm: [f64; 3],
-}
-
-/// Connected bodies of a mask.
-pub(super) struct Components {
-    /// 0 outside, n in body n.
-    pub labels: Vec<u32>,
-    /// Body and number of voxels, largest first; of two equal ones the first met.
-    pub by_size: Vec<(u32, usize)>,
 }
 
 impl Grid {
@@ -32,51 +25,7 @@ impl Grid {
 
     /// Bodies whose voxels touch by a face.
     pub fn components(&self, mask: &[bool]) -> Components {
-        let [_, height, width] = self.shape;
-        let plane = self.plane();
-        let mut labels = vec![0_u32; mask.len()];
-        let mut by_size = Vec::new();
-        let mut stack = Vec::new();
-        for seed in 0..mask.len() {
-            if !mask[seed] || labels[seed] != 0 {
-                continue;
-            }
-            let label = by_size.len() as u32 + 1;
-            labels[seed] = label;
-            stack.push(seed);
-            let mut size = 0;
-            while let Some(at) = stack.pop() {
-                size += 1;
-                let (x, y) = (at % width, at / width % height);
-                let mut visit = |next: usize| {
-                    if mask[next] && labels[next] == 0 {
-                        labels[next] = label;
-                        stack.push(next);
-                    }
-                };
-                if x > 0 {
-                    visit(at - 1);
-                }
-                if x + 1 < width {
-                    visit(at + 1);
-                }
-                if y > 0 {
-                    visit(at - width);
-                }
-                if y + 1 < height {
-                    visit(at + width);
-                }
-                if at >= plane {
-                    visit(at - plane);
-                }
-                if at + plane < mask.len() {
-                    visit(at + plane);
-                }
-            }
-            by_size.push((label, size));
-        }
-        by_size.sort_by_key(|(label, size)| (std::cmp::Reverse(*size), *label));
-        Components { labels, by_size }
+        components(mask, self.shape)
     }
 
     /// A single slice of this grid.

@@ -1,0 +1,162 @@
+//! Synthetic scans, and the program run on them.
+
+#![allow(dead_code)] // each test file uses its part
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use dasl_phantom::{PhantomConfig, cohort};
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_object::open_file;
+use serde_json::Value;
+
+/// Slices of a scan.
+pub const SLICES: usize = 56;
+/// Settings of a network that trains in a second.
+pub const CONFIG: &str = "[train]\nsteps = 40\npatch = 32\nwarm_up = 5\ncheckpoint_every = 4\n\
+                          [infer]\ntile = 64\nborder = 8\nmost = 4\n";
+
+/// A chest whose lungs are found, in voxels so large that everything is quick.
+fn coarse_chest() -> PhantomConfig {
+    PhantomConfig {
+        shape: [SLICES, 76, 104],
+        spacing_mm: [3.0, 2.5, 2.5],
+        scale: 0.7,
+        nodules: 3,
+        diameter_mm: [10.0, 22.0],
+        ..PhantomConfig::default()
+    }
+}
+
+/// A folder for what the tests of a file share: emptied at the start, kept from others that run
+/// the same tests while the file lives.
+pub fn shared_folder(name: &str) -> (PathBuf, File) {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let lock = File::create(root.join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let folder = root.join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    (folder, lock)
+}
+
+/// Writes patients PHANTOM-001, PHANTOM-002, ... and returns their series' folders.
+pub fn scans(root: &Path, seed: u64, count: usize) -> Vec<PathBuf> {
+    let patients = cohort(&coarse_chest(), seed, count, root).unwrap();
+    patients.iter().map(|patient| only(&only(&root.join(patient)))).collect()
+}
+
+/// The only entry of a folder.
+pub fn only(folder: &Path) -> PathBuf {
+    let mut entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    let (first, second) = (entries.next(), entries.next());
+    assert!(second.is_none(), "{} holds more than one entry", folder.display());
+    first.unwrap()
+}
+
+/// The reader XML of a series' folder.
+pub fn xml(series: &Path) -> PathBuf {
+    let mut entries = fs::read_dir(series).unwrap().map(|e| e.unwrap().path());
+    entries.find(|p| p.extension().is_some_and(|e| e == "xml")).unwrap()
+}
+
+/// A slice of a series by its number, from 1.
+pub fn slice(series: &Path, number: usize) -> PathBuf {
+    series.join(format!("{number:06}.dcm"))
+}
+
+/// Rewrites an attribute in all slices of a series.
+pub fn rewrite(series: &Path, tag: Tag, vr: VR, value: &str) {
+    for number in 1..=SLICES {
+        rewrite_file(&slice(series, number), tag, vr, value);
+    }
+}
+
+/// Rewrites an attribute of one file.
+pub fn rewrite_file(path: &Path, tag: Tag, vr: VR, value: &str) {
+    let mut object = open_file(path).unwrap();
+    object.put(DataElement::new(tag, vr, PrimitiveValue::from(value)));
+    object.write_to_file(path).unwrap();
+}
+
+/// Copies a folder tree.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+/// The program.
+pub fn dasl() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dasl"));
+    command.env_remove("DASL_LOG");
+    command
+}
+
+/// Runs the program with these arguments; it must not panic.
+pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Ran {
+    let Output { status, stdout, stderr } = dasl().args(arguments).output().unwrap();
+    let ran = Ran {
+        code: status.code(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    };
+    assert!(!ran.err.contains("panicked"), "{}", ran.err);
+    ran
+}
+
+/// How a run ended and what it printed.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    /// It did all it was asked for.
+    pub fn done(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self
+    }
+
+    /// It failed with one line that holds each of these words.
+    pub fn failed(self, words: &[&str]) {
+        assert_eq!(self.code, Some(1), "{self:?}");
+        let lines: Vec<&str> = self.err.lines().collect();
+        assert_eq!(lines.len(), 1, "one line is wanted: {}", self.err);
+        assert!(lines[0].starts_with("error: "), "{}", self.err);
+        holds(lines[0], words);
+        assert_eq!(self.out, "", "a failure prints no result");
+    }
+
+    /// It set one thing aside, in one line that holds each of these words, and did the rest.
+    pub fn set_aside(self, words: &[&str]) -> Self {
+        assert_eq!(self.code, Some(3), "{self:?}");
+        let lines: Vec<&str> = self.err.lines().collect();
+        assert_eq!(lines.len(), 1, "one line is wanted: {}", self.err);
+        assert!(lines[0].starts_with("set aside: "), "{}", self.err);
+        holds(lines[0], words);
+        self
+    }
+
+    /// Standard output as the one JSON value that it is.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {:?}", self.out))
+    }
+}
+
+fn holds(line: &str, words: &[&str]) {
+    for word in words {
+        assert!(line.contains(word), "{word:?} is not in: {line}");
+    }
+}
