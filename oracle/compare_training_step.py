@@ -13,8 +13,8 @@ tells rounding from error. Errors are |a - b| / (|b| + floor), Euclidean over a 
 printed that is over its bound, and the worst of each group; exits 1 if anything is over.
 
 - Gradients: floor 1e-6 of the norm of all gradients together. None is zero by construction; the
-  floor is for the mask branch (up1, lateral1, smooth1, up0, smooth0), a millionth of the whole at
-  its smallest. A shift (beta) sums over all voxels, and one ReLU input next to 0 that rounds to
+  floor is for the mask branch's way up (up1, lateral1, smooth1, up0, smooth0), whose shifts get a
+  few millionths of the whole. A shift (beta) sums over all voxels, and one ReLU input next to 0 that rounds to
   the other side changes it by that voxel's whole gradient: what those voxels could change is
   taken off its error.
 - Steps: what a step added to a tensor, so that decay, clipping and momentum show; floor 1e-4 of
@@ -46,7 +46,7 @@ BOUND = {
 SHOWN = 5  # of each group at most
 EPSILON = 1e-5  # of batch norm
 KINK = 3e-6  # ReLU inputs this near to 0 may round to its other side
-RUNNING_SHARE = 0.05  # of a new batch in the running statistics
+RUNNING_SHARE = 0.02  # of a new batch in the running statistics
 STRIDE = 4  # voxels between head locations
 POSITIVE_IOU, NEGATIVE_IOU = 0.5, 0.02
 
@@ -302,7 +302,7 @@ def compute(file, config, dtype):
 
 
 def quantities(values):
-    """What is compared, by group and name, in 64 bits; its floor, and how far a kink can move it."""
+    """What is compared, by group and name: its value, its floor, how far a kink can move it."""
     sizes = [v.double().norm() for k, v in values.items() if k.startswith("gradient/")]
     gradient_floor = 1e-6 * torch.stack(sizes).norm()
     before = {"after": "weights", "second": "after"}

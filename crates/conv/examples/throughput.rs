@@ -52,7 +52,9 @@ fn main() {
         deconvolution(&wanted, size, c_in, c_out);
     }
     println!("{:30} GB/s", "");
-    for (size, channels, stride) in [(128, 24, 24), (64, 24, 72), (64, 60, 72), (64, 36, 36)] {
+    for (size, channels, stride) in
+        [(128, 24, 24), (64, 24, 72), (64, 60, 72), (64, 36, 36), (32, 24, 24)]
+    {
         memory(&wanted, size, channels, stride);
     }
 }

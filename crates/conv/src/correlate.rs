@@ -14,10 +14,12 @@ use crate::tiles::{TILE, Tile, Tiles, even_blocks};
 const PARTS: usize = 64;
 
 /// Output channels whose gradient is packed at a time.
-const OUTPUTS: usize = 32;
+const OUTPUTS: usize = 48;
 
 /// Input channels that are packed at a time.
-const INPUTS: usize = 16;
+const fn input_block(kernel: usize) -> usize {
+    if kernel == 1 { 48 } else { 16 }
+}
 
 /// `dw[tap, input, output]` = sum over voxels of `x[voxel + tap, input] * grad[voxel, output]`.
 pub(crate) fn correlate(
@@ -72,17 +74,21 @@ impl<const K: usize> Kernel for CorrelateTile<'_, K> {
         let Self { x, grad, tile, sums } = self;
         let lanes = R::Wide::LANES;
         let (inputs, outputs) =
-            (even_blocks(x.channels(), INPUTS), even_blocks(grad.channels(), OUTPUTS));
+            (even_blocks(x.channels(), input_block(K)), even_blocks(grad.channels(), OUTPUTS));
         let x_patch = Patch::new(&tile, K / 2, longest(&inputs), lanes);
         let grad_patch = Patch::new(&tile, 0, longest(&outputs), lanes);
         let mut scratch = Scratch::take(x_patch.len() + grad_patch.len());
         let (x_packed, grad_packed) = scratch.memory().split_at_mut(x_patch.len());
-        for output in &outputs {
+        for (i, input) in inputs.iter().enumerate() {
             // SAFETY: the instruction set exists by this function's contract.
-            unsafe { grad_patch.pack::<R::Eight>(grad, &tile, output.clone(), grad_packed) };
-            for input in &inputs {
-                // SAFETY: the instruction set exists by this function's contract.
-                unsafe { x_patch.pack::<R::Eight>(x, &tile, input.clone(), x_packed) };
+            unsafe { x_patch.pack::<R::Eight>(x, &tile, input.clone(), x_packed) };
+            for output in &outputs {
+                if i == 0 || outputs.len() > 1 {
+                    // SAFETY: the instruction set exists by this function's contract.
+                    unsafe {
+                        grad_patch.pack::<R::Eight>(grad, &tile, output.clone(), grad_packed);
+                    };
+                }
                 let block = Block {
                     tile: &tile,
                     x: (&x_patch, x_packed),
@@ -144,14 +150,14 @@ impl Block<'_> {
                     unsafe {
                         let args = (from, grad.as_ptr(), &weights[..count], &mut *sums);
                         match held.len() {
-                            1 => self.multiply::<R::Wide, 1, K>(args),
-                            2 => self.multiply::<R::Wide, 2, K>(args),
-                            3 => self.multiply::<R::Wide, 3, K>(args),
-                            4 => self.multiply::<R::Wide, 4, K>(args),
-                            5 => self.multiply::<R::Wide, 5, K>(args),
-                            6 => self.multiply::<R::Wide, 6, K>(args),
-                            7 => self.multiply::<R::Wide, 7, K>(args),
-                            _ => self.multiply::<R::Wide, 8, K>(args),
+                            1 => self.multiply::<R::Wide, 1>(args),
+                            2 => self.multiply::<R::Wide, 2>(args),
+                            3 => self.multiply::<R::Wide, 3>(args),
+                            4 => self.multiply::<R::Wide, 4>(args),
+                            5 => self.multiply::<R::Wide, 5>(args),
+                            6 => self.multiply::<R::Wide, 6>(args),
+                            7 => self.multiply::<R::Wide, 7>(args),
+                            _ => self.multiply::<R::Wide, 8>(args),
                         }
                     }
                 }
@@ -164,7 +170,7 @@ impl Block<'_> {
     /// # Safety
     /// The processor has `W`'s instruction set, and the pointers are to rows of the patches.
     #[inline(always)]
-    unsafe fn multiply<W: Lanes, const O: usize, const K: usize>(
+    unsafe fn multiply<W: Lanes, const O: usize>(
         &self,
         (from, grad, weights, sums): ([*const f32; 3], *const f32, &[usize], &mut [f32]),
     ) {
@@ -177,16 +183,10 @@ impl Block<'_> {
                     let at_x = z * self.x.0.plane() + y * self.x.0.row();
                     let at_grad = z * self.grad.0.plane() + y * self.grad.0.row();
                     for x in (0..x).step_by(W::LANES) {
-                        let input = if K == 3 {
-                            W::load_shifted(from[0].add(at_x + x))
-                        } else {
-                            let at = at_x + x;
-                            [
-                                W::load(from[0].add(at)),
-                                W::load(from[1].add(at)),
-                                W::load(from[2].add(at)),
-                            ]
-                        };
+                        let mut input = [W::splat(0.0); 3];
+                        for i in 0..3 {
+                            input[i] = W::load(from[i].add(at_x + x));
+                        }
                         for o in 0..O {
                             let factor = W::load(grad.add(at_grad + o * self.grad.0.pitch + x));
                             for i in 0..3 {

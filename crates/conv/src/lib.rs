@@ -22,6 +22,13 @@
 //! # Panics
 //! Every function panics if a slice's length does not fit the shapes given: a bug in the caller.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into a function with the target \
+    features is compiled without them: intrinsics become calls"
+)]
+#![expect(clippy::needless_range_loop, reason = "loops over registers, to be unrolled")]
+
 mod conv;
 mod convolve;
 mod correlate;

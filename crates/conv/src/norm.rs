@@ -83,7 +83,7 @@ impl Kernel for Forward<'_> {
                     let voxels = to.chunks_exact_mut(out.stride);
                     for (to, from) in voxels.zip(from.chunks_exact(x.stride)) {
                         let x = R::Eight::load_first(from.as_ptr().add(x.offset + c), count);
-                        let y = shift.add_product(x, scale).relu();
+                        let y = shift.add_product(x, scale).max(R::Eight::splat(0.0));
                         y.store_first(to.as_mut_ptr().add(out.offset + c), count);
                     }
                 }

@@ -175,16 +175,24 @@ impl Line<'_> {
                         let from = from.add(i * step);
                         *line = if count == 8 { E::load(from) } else { E::load_first(from, count) };
                     }
-                    let mut columns = E::transpose(lines);
                     if let Some(norm) = norm {
-                        for i in 0..count {
-                            let (scale, shift) = (norm.scale[c + i], norm.shift[c + i]);
-                            columns[i] =
-                                E::splat(shift).add_product(columns[i], E::splat(scale)).relu();
+                        let scale = E::load_first(norm.scale[c..].as_ptr(), count);
+                        let shift = E::load_first(norm.shift[c..].as_ptr(), count);
+                        for line in &mut lines {
+                            *line = shift.add_product(*line, scale).max(E::splat(0.0));
                         }
                     }
-                    for (i, column) in columns.iter().enumerate().take(count) {
-                        column.store(to.add((c + i) * pitch + x));
+                    let columns = E::transpose(lines);
+                    let to = to.add(c * pitch + x);
+                    if count == 8 {
+                        // Apart, for the columns to stay in registers.
+                        for (i, column) in columns.into_iter().enumerate() {
+                            column.store(to.add(i * pitch));
+                        }
+                    } else {
+                        for (i, column) in columns.into_iter().enumerate().take(count) {
+                            column.store(to.add(i * pitch));
+                        }
                     }
                 }
             }

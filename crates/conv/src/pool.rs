@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::simd::{Isa, Kernel, Registers};
+use crate::simd::{Eight, Isa, Kernel, Lanes, Registers};
 use crate::view::{View, ViewMut, Write};
 
 /// Maximum of each 2^3 block of voxels; argmax is its place `(z * 2 + y) * 2 + x` within the block, the
@@ -58,7 +58,6 @@ struct PoolRow<'a> {
 impl Kernel for PoolRow<'_> {
     type Output = ();
 
-    // Plain loops, that the compiler vectorises for the instruction set.
     #[inline(always)]
     unsafe fn run<R: Registers, const V: usize>(self) {
         let View { stride, offset, channels, .. } = self.x;
@@ -66,15 +65,29 @@ impl Kernel for PoolRow<'_> {
         for (i, (out, argmax)) in voxels.zip(self.argmax.chunks_exact_mut(channels)).enumerate() {
             let out = &mut out[self.offset..self.offset + channels];
             let at = 2 * i * stride + offset;
-            out.copy_from_slice(&self.from[0][at..at + channels]);
-            argmax.fill(0);
-            for corner in 1..8 {
+            let corners = [0, 1, 2, 3, 4, 5, 6, 7].map(|corner| {
                 let at = at + corner % 2 * stride;
-                let from = &self.from[corner / 2][at..at + channels];
-                for ((best, place), &value) in out.iter_mut().zip(argmax.iter_mut()).zip(from) {
-                    let greater = value > *best;
-                    *best = if greater { value } else { *best };
-                    *place = if greater { corner as u8 } else { *place };
+                &self.from[corner / 2][at..at + channels]
+            });
+            for c in (0..channels).step_by(8) {
+                let count = 8.min(channels - c);
+                let mut places = [0.0; 8];
+                // SAFETY: the instruction set exists by this function's contract; `count` channels
+                // from c are within the slices.
+                unsafe {
+                    let mut best = R::Eight::load_first(corners[0][c..].as_ptr(), count);
+                    let mut place = R::Eight::splat(0.0);
+                    for corner in 1..8 {
+                        let value = R::Eight::load_first(corners[corner][c..].as_ptr(), count);
+                        let change = R::Eight::splat(corner as f32).sub(place);
+                        place = place.add(change.where_positive(value.sub(best)));
+                        best = value.max(best);
+                    }
+                    best.store_first(out[c..].as_mut_ptr(), count);
+                    place.store(places.as_mut_ptr());
+                }
+                for (argmax, place) in argmax[c..c + count].iter_mut().zip(places) {
+                    *argmax = place as u8;
                 }
             }
         }
@@ -137,6 +150,7 @@ struct UnpoolRow<'a> {
 impl Kernel for UnpoolRow<'_> {
     type Output = ();
 
+    // A plain loop, which the compiler vectorises for the instruction set.
     #[inline(always)]
     unsafe fn run<R: Registers, const V: usize>(self) {
         let View { data, stride, offset, channels } = self.grad;

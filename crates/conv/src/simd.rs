@@ -15,8 +15,6 @@ pub(crate) trait Lanes: Copy {
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
-    /// What starts at `from`, at `from + 1` and at `from + 2`; reads a whole second vector.
-    unsafe fn load_shifted(from: *const f32) -> [Self; 3];
     /// `self + a * b`
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// Sum of the lanes.
@@ -36,8 +34,8 @@ pub(crate) trait Eight: Lanes {
     unsafe fn store_first(self, to: *mut f32, n: usize);
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
-    /// `max(self, 0)`
-    unsafe fn relu(self) -> Self;
+    /// `self` where it is greater than `other`, else `other`.
+    unsafe fn max(self, other: Self) -> Self;
     /// `self` where `gate > 0`, else 0.
     unsafe fn where_positive(self, gate: Self) -> Self;
     /// Rows become columns.
@@ -68,16 +66,26 @@ pub(crate) trait Kernel {
 pub enum Isa {
     /// Plain Rust.
     Portable,
+    /// Plain Rust in the shape of AVX-512.
+    #[cfg(test)]
+    PortableWide,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512F.
+    /// x86-64 with AVX-512F and VL.
     Avx512,
 }
 
 impl Isa {
     /// All that this machine has, the best last.
     pub fn available() -> Vec<Self> {
-        [Self::Portable, Self::Avx2, Self::Avx512].into_iter().filter(|isa| isa.exists()).collect()
+        let all = [
+            Self::Portable,
+            #[cfg(test)]
+            Self::PortableWide,
+            Self::Avx2,
+            Self::Avx512,
+        ];
+        all.into_iter().filter(|isa| isa.exists()).collect()
     }
 
     /// The best that this machine has.
@@ -94,10 +102,16 @@ impl Isa {
     fn exists(self) -> bool {
         match self {
             Self::Portable => true,
+            #[cfg(test)]
+            Self::PortableWide => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Self::Avx2.exists() && is_x86_feature_detected!("avx512f"),
+            Self::Avx512 => {
+                Self::Avx2.exists()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+            }
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::Avx512 => false,
         }
@@ -113,6 +127,9 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the processor has the instruction set, asserted above.
             Self::Avx512 => unsafe { x86::run_avx512(kernel) },
+            #[cfg(test)]
+            // SAFETY: plain Rust.
+            Self::PortableWide => unsafe { kernel.run::<portable::PortableWide, 4>() },
             // SAFETY: plain Rust.
             _ => unsafe { kernel.run::<portable::Portable, 1>() },
         }

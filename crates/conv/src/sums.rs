@@ -14,7 +14,7 @@ pub(crate) const BLOCK: usize = 64;
 /// Mean and biased variance over all voxels of each channel.
 ///
 /// In blocks of 64 voxels, with a value of the same region subtracted, in single precision; from
-/// there on in double precision, by the update of Chan, Golub and LeVeque (1983).
+/// there on in double precision, by the update of Chan, Golub and `LeVeque` (1983).
 pub fn channel_stats(x: View<'_>) -> (Vec<f32>, Vec<f32>) {
     channel_stats_on(Isa::best(), x)
 }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::ops::{self, ChannelStats, Scale};
 
 /// Share of a new batch in the running statistics: small, since a batch is one or two patches.
-const RUNNING_SHARE: f64 = 0.05;
+const RUNNING_SHARE: f64 = 0.02;
 
 /// Draws initial weights: one seed, the same network on every device.
 pub struct Init<'a> {

@@ -1,19 +1,30 @@
-//! Arrays of eight floats, for the compiler to make the best of.
+//! Arrays of floats, for the compiler to make the best of.
 
 use super::{Eight, Lanes, Registers};
 
 pub(crate) struct Portable;
 
 impl Registers for Portable {
-    type Wide = F32x8;
-    type Eight = F32x8;
+    type Wide = Floats<8>;
+    type Eight = Floats<8>;
     const HELD: usize = 2;
 }
 
-#[derive(Clone, Copy)]
-pub(crate) struct F32x8([f32; 8]);
+/// As [`Portable`] with the shape of AVX-512, for tests of that shape on any machine.
+#[cfg(test)]
+pub(crate) struct PortableWide;
 
-impl F32x8 {
+#[cfg(test)]
+impl Registers for PortableWide {
+    type Wide = Floats<16>;
+    type Eight = Floats<8>;
+    const HELD: usize = 8;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Floats<const N: usize>([f32; N]);
+
+impl Floats<8> {
     #[inline(always)]
     fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
         let mut result = self.0;
@@ -24,37 +35,31 @@ impl F32x8 {
     }
 }
 
-impl Lanes for F32x8 {
-    const LANES: usize = 8;
+impl<const N: usize> Lanes for Floats<N> {
+    const LANES: usize = N;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
-        Self([value; 8])
+        Self([value; N])
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: valid for 8 floats by the trait's contract; the type has no alignment of its own.
-        unsafe { Self(from.cast::<[f32; 8]>().read_unaligned()) }
+        // SAFETY: valid for N floats by the trait's contract; the type has no alignment of its own.
+        unsafe { Self(from.cast::<[f32; N]>().read_unaligned()) }
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: as for `load`.
-        unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_shifted(from: *const f32) -> [Self; 3] {
-        // SAFETY: valid for 16 floats by the trait's contract.
-        unsafe { [Self::load(from), Self::load(from.add(1)), Self::load(from.add(2))] }
+        unsafe { to.cast::<[f32; N]>().write_unaligned(self.0) }
     }
 
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // Not `mul_add`: without the instruction it is a slow call.
         let mut result = self.0;
-        for i in 0..8 {
+        for i in 0..N {
             result[i] += a.0[i] * b.0[i];
         }
         Self(result)
@@ -62,8 +67,7 @@ impl Lanes for F32x8 {
 
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
-        let [a, b, c, d, e, f, g, h] = self.0;
-        ((a + e) + (c + g)) + ((b + f) + (d + h))
+        self.0.into_iter().sum()
     }
 
     #[inline(always)]
@@ -75,7 +79,7 @@ impl Lanes for F32x8 {
     }
 }
 
-impl Eight for F32x8 {
+impl Eight for Floats<8> {
     #[inline(always)]
     unsafe fn load_first(from: *const f32, n: usize) -> Self {
         let mut result = [0.0; 8];
@@ -105,8 +109,8 @@ impl Eight for F32x8 {
     }
 
     #[inline(always)]
-    unsafe fn relu(self) -> Self {
-        self.zip(self, |a, _| if a > 0.0 { a } else { 0.0 })
+    unsafe fn max(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a > b { a } else { b })
     }
 
     #[inline(always)]

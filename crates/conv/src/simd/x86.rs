@@ -2,15 +2,14 @@
 //! the instruction set, and pointers are valid; loads and stores are unaligned ones.
 
 use std::arch::x86_64::{
-    __m256, __m256i, __m512, _CMP_GT_OQ, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_ps,
-    _mm_movehdup_ps, _mm_movehl_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_alignr_epi8,
-    _mm256_and_ps, _mm256_castpd_ps, _mm256_castps_si256, _mm256_castps256_ps128,
-    _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_max_ps, _mm256_permute2f128_ps,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_sub_ps,
-    _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_alignr_epi32, _mm512_castps_pd,
-    _mm512_castps_si512, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_extractf64x4_pd,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    __m256, __m512, _CMP_GT_OQ, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_ps,
+    _mm_movehdup_ps, _mm_movehl_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_and_ps, _mm256_castpd_ps,
+    _mm256_castps_si256, _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps,
+    _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_maskload_ps, _mm256_max_ps,
+    _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps,
+    _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_castps_pd,
+    _mm512_castps512_ps256, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_set1_ps, _mm512_storeu_ps,
 };
 
 use super::{Eight, Kernel, Lanes, Registers};
@@ -24,8 +23,9 @@ pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
 }
 
 /// # Safety
-/// The processor has AVX2, FMA and AVX-512F.
-#[target_feature(enable = "avx2,fma,avx512f")]
+/// The processor has AVX2, FMA, AVX-512F and AVX-512VL (without which half of the registers cannot be
+/// read as 256 bits, and the compiler keeps away from them).
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
 pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: by this function's own contract.
     unsafe { kernel.run::<Avx512, 4>() }
@@ -74,20 +74,6 @@ impl Lanes for F32x16 {
     }
 
     #[inline(always)]
-    unsafe fn load_shifted(from: *const f32) -> [Self; 3] {
-        // SAFETY: the trait's contract.
-        unsafe {
-            let low = _mm512_castps_si512(_mm512_loadu_ps(from));
-            let high = _mm512_castps_si512(_mm512_loadu_ps(from.add(16)));
-            [
-                Self(_mm512_castsi512_ps(low)),
-                Self(_mm512_castsi512_ps(_mm512_alignr_epi32::<1>(high, low))),
-                Self(_mm512_castsi512_ps(_mm512_alignr_epi32::<2>(high, low))),
-            ]
-        }
-    }
-
-    #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: the trait's contract.
         unsafe { Self(_mm512_fmadd_ps(a.0, b.0, self.0)) }
@@ -121,8 +107,16 @@ impl F32x16 {
 #[derive(Clone, Copy)]
 pub(crate) struct F32x8(__m256);
 
-/// Eight ones, then eight zeros: the mask for n lanes starts at 8 - n.
-static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Eight lanes of set bits, then eight of none: the mask for n lanes starts at 8 - n.
+static MASKS: [f32; 16] = {
+    let mut masks = [0.0; 16];
+    let mut i = 0;
+    while i < 8 {
+        masks[i] = f32::from_bits(u32::MAX);
+        i += 1;
+    }
+    masks
+};
 
 impl Lanes for F32x8 {
     const LANES: usize = 8;
@@ -143,12 +137,6 @@ impl Lanes for F32x8 {
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: the trait's contract.
         unsafe { _mm256_storeu_ps(to, self.0) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_shifted(from: *const f32) -> [Self; 3] {
-        // SAFETY: the trait's contract.
-        unsafe { [Self::load(from), Self::load(from.add(1)), Self::load(from.add(2))] }
     }
 
     #[inline(always)]
@@ -186,7 +174,7 @@ impl Eight for F32x8 {
         debug_assert!(n <= 8);
         // SAFETY: the trait's contract; lanes that are masked out are not touched.
         unsafe {
-            let mask = _mm256_loadu_si256(MASKS.as_ptr().add(8 - n).cast::<__m256i>());
+            let mask = _mm256_castps_si256(_mm256_loadu_ps(MASKS.as_ptr().add(8 - n)));
             Self(_mm256_maskload_ps(from, mask))
         }
     }
@@ -229,9 +217,9 @@ impl Eight for F32x8 {
     }
 
     #[inline(always)]
-    unsafe fn relu(self) -> Self {
+    unsafe fn max(self, other: Self) -> Self {
         // SAFETY: the trait's contract.
-        unsafe { Self(_mm256_max_ps(self.0, _mm256_setzero_ps())) }
+        unsafe { Self(_mm256_max_ps(self.0, other.0)) }
     }
 
     #[inline(always)]

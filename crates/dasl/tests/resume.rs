@@ -1,0 +1,228 @@
+//! A run that is killed at any moment and started again ends as an undisturbed one, byte for byte.
+
+mod made_up;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use made_up::run;
+
+/// The initial training is shorter than a round's, so that a schedule carried over from one to
+/// the other would show.
+const CONFIG: &str = "[train]\nsteps = 24\npatch = 32\nwarm_up = 6\ncheckpoint_every = 4\n\
+                      [infer]\ntile = 64\nborder = 8\n\
+                      [learn]\ninitial_steps = 6\nround_steps = 20\n\
+                      [learn.engine]\ninitial = 3\nper_round = 2\nspl_rounds = 1\nal_rounds = 1\n\
+                      lambda_0 = 8.0\n";
+
+struct Bench {
+    dataset: PathBuf,
+    config: PathBuf,
+    source: PathBuf,
+    _lock: File,
+}
+
+fn bench() -> &'static Bench {
+    static BENCH: OnceLock<Bench> = OnceLock::new();
+    BENCH.get_or_init(|| {
+        let (folder, lock) = made_up::shared_folder("resume");
+        let (source, dataset) = (folder.join("source"), folder.join("dataset"));
+        made_up::scans(&source, 2, 4);
+        let config = folder.join("config.toml");
+        fs::write(&config, CONFIG).unwrap();
+        run(import(&source, &dataset)).done();
+        Bench { dataset, config, source, _lock: lock }
+    })
+}
+
+fn import(source: &Path, out: &Path) -> Vec<String> {
+    words(&["import", "lidc", "--spacing", "2", text(source), "--out", text(out)])
+}
+
+fn train(out: &Path, more: &[&str]) -> Vec<String> {
+    command("train", out, more)
+}
+
+fn learn(out: &Path) -> Vec<String> {
+    command("learn", out, &["--seed", "5"])
+}
+
+fn command(name: &str, out: &Path, more: &[&str]) -> Vec<String> {
+    let Bench { dataset, config, .. } = bench();
+    let fixed = [name, text(dataset), "--preset", "tiny", "--validation", "0.25"];
+    let paths = ["--config", text(config), "--out", text(out)];
+    words(&[&fixed[..], &paths, more].concat())
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Starts the program and kills it once `reached` holds. Returns whether it was killed, not done.
+fn kill_when(arguments: &[String], mut reached: impl FnMut() -> bool) -> bool {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dasl"));
+    let mut child: Child =
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if reached() {
+            child.kill().unwrap();
+            break child.wait().unwrap();
+        }
+        assert!(start.elapsed() < Duration::from_mins(2), "{arguments:?} does not get on");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert!(status.success() || status.code().is_none(), "{arguments:?}: {status}");
+    !status.success()
+}
+
+/// Every file below a folder. Left out are what a killed process did not finish writing, and the
+/// lock.
+fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with(".tmp-") || name.ends_with(".partial") || name == "run.lock" {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let relative = path.strip_prefix(root).unwrap().to_path_buf();
+                files.insert(relative, fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// Two folders hold the same files with the same bytes.
+fn same(one: &Path, other: &Path) {
+    let (one, other) = (files(one), files(other));
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    let differ: Vec<&PathBuf> = one.keys().filter(|name| one[*name] != other[*name]).collect();
+    assert!(differ.is_empty(), "these differ: {differ:?}");
+}
+
+fn lines(path: &Path) -> usize {
+    fs::read_to_string(path).map_or(0, |text| text.lines().count())
+}
+
+#[test]
+fn a_killed_training_goes_on_as_if_nothing_had_been() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
+    run(train(&whole, &["--seed", "7"])).done();
+    assert_eq!(lines(&whole.join("log.csv")), 25);
+
+    // Before the first checkpoint (of step 4), right after one, and in between. Neither the seed
+    // nor anything else is told again: the run knows.
+    let log = pieces.join("log.csv");
+    assert!(kill_when(&train(&pieces, &["--seed", "7"]), || lines(&log) > 3));
+    let resume = words(&["train", text(&bench().dataset), "--out", text(&pieces), "--resume"]);
+    for steps in [6, 9, 15, 22] {
+        assert!(kill_when(&resume, || lines(&log) > steps), "killed before its end");
+        assert!(!pieces.join("weights.safetensors").exists());
+    }
+    run(&resume).done();
+    same(&whole, &pieces);
+
+    // Once more on a finished run: it stays what it is.
+    run(&resume).done();
+    same(&whole, &pieces);
+
+    let other = folder.path().join("other");
+    run(train(&other, &["--seed", "8"])).done();
+    assert_ne!(files(&other)[Path::new("log.csv")], files(&whole)[Path::new("log.csv")]);
+}
+
+#[test]
+fn a_run_that_was_killed_before_it_began_can_be_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, early) = (folder.path().join("whole"), folder.path().join("early"));
+    run(train(&whole, &[])).done();
+    kill_when(&train(&early, &[]), || early.exists());
+    run(train(&early, &["--resume"])).done();
+    same(&whole, &early);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, four] = ["1", "4"].map(|threads| {
+        let out = folder.path().join(threads);
+        let mut command = made_up::dasl();
+        command.env("RAYON_NUM_THREADS", threads).args(train(&out, &[])).assert().success();
+        out
+    });
+    same(&one, &four);
+}
+
+#[test]
+fn learning_that_is_killed_at_every_step_ends_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
+    run(learn(&whole)).done();
+    let ledger = fs::read_to_string(whole.join("learn/ledger.jsonl")).unwrap();
+    for event in ["initial", "annotated", "pseudo"] {
+        assert!(ledger.contains(&format!("\"event\":\"{event}\"")), "nothing to test: {ledger}");
+    }
+
+    // Each start is killed when it has saved its state once more; every other one a little later,
+    // in the middle of the next step. The first ones are killed before there is a state.
+    let state = pieces.join("learn/state.json");
+    let begun = [pieces.clone(), pieces.join("config.toml"), pieces.join("learn")];
+    for path in &begun {
+        assert!(kill_when(&learn(&pieces), || path.exists()));
+    }
+    let mut kills = 0;
+    loop {
+        let before = fs::read(&state).ok();
+        let later = Duration::from_millis(if kills % 2 == 0 { 0 } else { 40 });
+        let killed = kill_when(&learn(&pieces), || {
+            let changed = fs::read(&state).ok() != before;
+            if changed {
+                std::thread::sleep(later);
+            }
+            changed
+        });
+        if !killed {
+            break;
+        }
+        kills += 1;
+        assert!(kills < 60, "it does not get on");
+    }
+    assert!(kills >= 8, "only {kills} kills");
+    same(&whole, &pieces);
+
+    // The same command on a finished run changes nothing.
+    run(learn(&pieces)).done();
+    same(&whole, &pieces);
+}
+
+#[test]
+fn a_killed_import_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("dataset");
+    let scans = out.join("scans");
+    let begun = |count: usize| fs::read_dir(&scans).is_ok_and(|scans| scans.count() >= count);
+    for count in [1, 2, 3] {
+        kill_when(&import(&bench().source, &out), || begun(count));
+    }
+    run(import(&bench().source, &out)).done();
+    same(&bench().dataset, &out);
+}
