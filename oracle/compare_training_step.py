@@ -14,9 +14,9 @@ printed that is over its bound, and the worst of each group; exits 1 if anything
 
 - Gradients: floor 1e-6 of the norm of all gradients together. None is zero by construction; the
   floor is for the mask branch's way up (up1, lateral1, smooth1, up0, smooth0), whose shifts get a
-  few millionths of the whole. A shift (beta) sums over all voxels, and one ReLU input next to 0 that rounds to
-  the other side changes it by that voxel's whole gradient: what those voxels could change is
-  taken off its error.
+  few millionths of the whole. A shift (beta) sums over all voxels, and one ReLU input next to 0
+  that rounds to the other side changes it by that voxel's whole gradient: what those voxels could
+  change is taken off its error.
 - Steps: what a step added to a tensor, so that decay, clipping and momentum show; floor 1e-4 of
   the tensor's norm, as a 32-bit weight can't say its last change more finely. The second step
   shows the momentum; by then the two trainings have drifted apart a little.

@@ -53,6 +53,21 @@ impl<'a> Sink<'a> {
     pub(crate) fn channels(&self) -> usize {
         self.grid.channels * self.grid.groups()
     }
+
+    /// Writes the first `count` lanes.
+    ///
+    /// # Safety
+    /// The processor has `E`'s instruction set, and no one else uses these floats of the array.
+    #[inline(always)]
+    unsafe fn put<E: Eight>(&self, to: *mut f32, mut value: E, count: usize) {
+        // SAFETY: by this function's contract.
+        unsafe {
+            if self.write == Write::Add {
+                value = value.add(E::load_first(to, count));
+            }
+            value.store_first(to, count);
+        }
+    }
 }
 
 /// Weights in the order in which the kernel reads them.
@@ -259,17 +274,21 @@ unsafe fn write_tile<E: Eight>(
                     };
                     for i in (0..x).step_by(8) {
                         let mut lines = [E::splat(0.0); 8];
-                        for (k, line) in lines.iter_mut().enumerate().take(count) {
-                            *line = E::load(from.as_ptr().add(k * plane + i));
+                        for (k, line) in lines.iter_mut().enumerate() {
+                            // Past the end the last channel again, which is not written.
+                            *line = E::load(from.as_ptr().add(k.min(count - 1) * plane + i));
                         }
                         let voxels = E::transpose(lines);
-                        for (k, voxel) in voxels.into_iter().enumerate().take(x - i) {
-                            let to = sink.data.add(at + (i + k) * grid.step() + c);
-                            let mut value = voxel.add(bias);
-                            if sink.write == Write::Add {
-                                value = value.add(E::load_first(to, count));
+                        let to = sink.data.add(at + i * grid.step() + c);
+                        if x - i >= 8 {
+                            // Apart, for the voxels to stay in registers.
+                            for (k, voxel) in voxels.into_iter().enumerate() {
+                                sink.put(to.add(k * grid.step()), voxel.add(bias), count);
                             }
-                            value.store_first(to, count);
+                        } else {
+                            for (k, voxel) in voxels.into_iter().enumerate().take(x - i) {
+                                sink.put(to.add(k * grid.step()), voxel.add(bias), count);
+                            }
                         }
                     }
                 }

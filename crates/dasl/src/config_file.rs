@@ -56,13 +56,14 @@ impl Settings {
         let base = Self::preset(preset);
         let Some(path) = file else { return Ok(base) };
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let over: toml::Table =
-            toml::from_str(&text).with_context(|| format!("{} is no TOML", path.display()))?;
+        let over: toml::Table = toml::from_str(&text).map_err(|e| {
+            anyhow!("{} is no TOML: {}", path.display(), in_one_line(&e, Some(&text)))
+        })?;
         let mut table = toml::Table::try_from(&base)?;
         merge(&mut table, over);
-        let settings: Self = table
-            .try_into()
-            .with_context(|| format!("{}: unknown or wrong setting", path.display()))?;
+        let settings: Self = table.try_into().map_err(|e| {
+            anyhow!("{}: unknown or wrong setting: {}", path.display(), in_one_line(&e, None))
+        })?;
         settings.check().with_context(|| path.display().to_string())?;
         Ok(settings)
     }
@@ -93,6 +94,16 @@ impl Settings {
         self.network().validate().map_err(|reason| anyhow!(reason))?;
         self.learn.engine.check()?;
         Ok(())
+    }
+}
+
+/// A parser's complaint in one line; its own takes several. `text` is what was parsed, if it was
+/// text.
+pub fn in_one_line(error: &toml::de::Error, text: Option<&str>) -> String {
+    let before = text.zip(error.span()).and_then(|(text, span)| text.get(..span.start));
+    match before {
+        Some(before) => format!("line {}: {}", 1 + before.matches('\n').count(), error.message()),
+        None => error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
 

@@ -11,6 +11,7 @@ mod paste;
 mod progress;
 mod report;
 mod run_folder;
+mod scan_name;
 mod split;
 mod table;
 

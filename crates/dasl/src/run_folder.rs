@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use dasl_net::Device;
 use dasl_net::infer::Segmenter;
 use dasl_volume::dataset::{Dataset, DatasetInfo};
 use dasl_volume::write_atomic;
 use serde::{Deserialize, Serialize};
 
-use crate::config_file::Settings;
+use crate::config_file::{Settings, in_one_line};
 use crate::split::Split;
 
 /// Where a run comes from.
@@ -114,7 +114,35 @@ impl RunFolder {
             );
         }
         let text = std::fs::read_to_string(&path)?;
-        toml::from_str(&text).with_context(|| path.display().to_string())
+        toml::from_str(&text)
+            .map_err(|e| anyhow!("{}: {}", path.display(), in_one_line(&e, Some(&text))))
+    }
+
+    /// The seed of the run that is there.
+    ///
+    /// # Errors
+    /// If its origin can't be read.
+    pub fn read_seed(&self) -> Result<u64> {
+        let path = self.root.join("origin.json");
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let origin: Origin =
+            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        Ok(origin.seed)
+    }
+
+    /// Whether the run that is there was made by `dasl train`.
+    pub fn is_training(&self) -> bool {
+        self.exists() && (self.log().exists() || self.checkpoint().exists())
+    }
+
+    /// Whether the run that is there was made by `dasl learn`.
+    pub fn is_learning(&self) -> bool {
+        self.rounds().join("state.json").exists()
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The split of the run that is there.

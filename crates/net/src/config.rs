@@ -163,13 +163,46 @@ impl Config {
         if self.net.anchors_mm.is_empty() || self.net.anchors_mm.iter().any(|a| !(*a > 0.0)) {
             return Err("net.anchors_mm needs at least one length above 0".into());
         }
-        if self.train.batch == 0 || self.train.mask_crop == 0 || self.train.hard_negatives == 0 {
-            return Err(
-                "train.batch, train.mask_crop and train.hard_negatives must be above 0".into()
-            );
+        let (net, train) = (&self.net, &self.train);
+        for (name, count) in [
+            ("net.stem", net.stem),
+            ("net.growth", net.growth),
+            ("net.layers", net.layers.into_iter().min().unwrap_or(0)),
+            ("net.top_down", net.top_down.into_iter().min().unwrap_or(0)),
+            ("net.mask", net.mask),
+            ("train.batch", train.batch),
+            ("train.mask_crop", train.mask_crop),
+            ("train.negatives", train.negatives),
+            ("train.hard_negatives", train.hard_negatives),
+            ("train.checkpoint_every", train.checkpoint_every),
+            ("infer.most", self.infer.most),
+        ] {
+            if count == 0 {
+                return Err(format!("{name} must be above 0"));
+            }
         }
-        if !(0.0..=1.0).contains(&self.train.positive_share) {
-            return Err("train.positive_share must lie in 0..1".into());
+        for (name, value) in
+            [("train.learning_rate", train.learning_rate), ("train.clip_norm", train.clip_norm)]
+        {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(format!("{name} is {value}: it must be above 0"));
+            }
+        }
+        if !(train.weight_decay.is_finite() && train.weight_decay >= 0.0) {
+            return Err(format!(
+                "train.weight_decay is {}: it must be 0 or more",
+                train.weight_decay
+            ));
+        }
+        for (name, share) in [
+            ("train.positive_share", train.positive_share),
+            ("train.momentum", train.momentum),
+            ("infer.threshold", self.infer.threshold),
+            ("infer.nms_iou", self.infer.nms_iou),
+        ] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(format!("{name} is {share}: it must lie in 0 to 1"));
+            }
         }
         if !(self.net.spacing_mm > 0.0) {
             return Err("net.spacing_mm must be above 0".into());

@@ -58,6 +58,8 @@ pub enum TrainError {
 /// A network in training.
 pub struct Trainer {
     config: Config,
+    /// Steps of warm-up as configured.
+    warm_up: usize,
     seed: u64,
     device: Device,
     model: NoduleRcnn,
@@ -70,7 +72,8 @@ impl Trainer {
     pub fn new(config: Config, seed: u64, device: &Device) -> Self {
         let device = device.clone().autodiff();
         let model = NoduleRcnn::new(&config.net, seed, &device);
-        Self { config, seed, device, model, sgd: Sgd::default(), step: 0 }
+        let warm_up = config.train.warm_up;
+        Self { config, warm_up, seed, device, model, sgd: Sgd::default(), step: 0 }
     }
 
     /// Steps done.
@@ -87,7 +90,8 @@ impl Trainer {
     pub fn restart(&mut self, steps: usize, learning_rate: f64, seed: u64) {
         self.config.train.steps = steps;
         self.config.train.learning_rate = learning_rate;
-        self.config.train.warm_up = self.config.train.warm_up.min(steps / 5);
+        // From the configured value: what an earlier restart made of it is lost when a run goes on.
+        self.config.train.warm_up = self.warm_up.min(steps / 5);
         self.seed = seed;
         self.step = 0;
         self.sgd = Sgd::default();

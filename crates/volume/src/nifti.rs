@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 /// Why a `NIfTI` file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum NiftiError {
+    /// No such file.
+    #[error("{}: does not exist; check the path", .0.display())]
+    Missing(PathBuf),
     /// The file cannot be opened or is damaged.
     #[error("{}: cannot be read as NIfTI-1 ({reason}); check that the file is whole", .file.display())]
     Read {
@@ -116,7 +119,10 @@ pub fn write_labels(path: &Path, labels: &LabelVolume) -> Result<(), NiftiError>
 fn read(path: &Path) -> Result<(Array3<f32>, Geometry), NiftiError> {
     let file = || path.to_path_buf();
     let damaged =
-        |error: ::nifti::NiftiError| NiftiError::Read { file: file(), reason: error.to_string() };
+        |error: ::nifti::NiftiError| NiftiError::Read { file: file(), reason: reason(&error) };
+    if !path.exists() {
+        return Err(NiftiError::Missing(file()));
+    }
     let object = ReaderOptions::new().read_file(path).map_err(damaged)?;
     let affine = Affine::from_header(object.header());
     let dimensions = object.volume().dim().to_vec();
@@ -138,6 +144,17 @@ fn read(path: &Path) -> Result<(Array3<f32>, Geometry), NiftiError> {
     let geometry =
         affine.geometry(shape).map_err(|what| NiftiError::Geometry { file: file(), what })?;
     Ok((values, geometry))
+}
+
+/// The reader's complaint in words: its own shows a system error as code.
+fn reason(error: &::nifti::NiftiError) -> String {
+    match error {
+        ::nifti::NiftiError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "the file is truncated or of another kind".into()
+        }
+        ::nifti::NiftiError::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
 }
 
 fn write(

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use dasl_lidc::{Reading, Rule, XmlKind, label_map, nodules, read_xml};
 use dasl_volume::dataset::{Dataset, ScanRecord};
-use dasl_volume::dicom::{SeriesFiles, find_series, read_series};
+use dasl_volume::dicom::{CtScan, SeriesFiles, find_series, read_series};
 
 use super::prepare::{NoduleFacts, Source, add, hashed, open};
 use crate::Outcome;
 use crate::args::ImportLidcArgs;
 use crate::progress::bar;
+use crate::scan_name;
 use crate::table;
 
 /// What became of an import.
@@ -40,36 +41,41 @@ pub fn run(args: &ImportLidcArgs, json: bool) -> Result<Outcome> {
 pub fn import(src: &Path, out: &Path, rule: Rule, spacing_mm: f64) -> Result<Imported> {
     let found = find_series(src)?;
     let dataset = open(out, spacing_mm, &rule.to_string())?;
-    let mut set_aside: Vec<(String, String)> = found
-        .unreadable
-        .iter()
-        .map(|(file, reason)| (file.display().to_string(), reason.clone()))
-        .collect();
-    let spoiled: BTreeSet<&Path> =
-        found.unreadable.iter().filter_map(|(file, _)| file.parent()).collect();
+    let mut spoiled = Spoiled::new(found.unreadable);
     let series: BTreeSet<&str> = found.series.iter().map(|s| s.series_uid.as_str()).collect();
-    let readings = readings(&found.xml, &series, &mut set_aside);
-    let names = names(&found.series);
-    let mut imported = Imported { added: Vec::new(), skipped: 0, set_aside };
+    let (readings, mut strange) = readings(&found.xml, &series);
+    let mut imported = Imported { added: Vec::new(), skipped: 0, set_aside: Vec::new() };
+    let several = patients_with_several(&found.series);
     let progress = bar("import", found.series.len() as u64);
-    for (files, name) in found.series.iter().zip(&names) {
-        progress.set_message(name.clone());
-        if dataset.has_scan(name) {
-            imported.skipped += 1;
-        } else {
-            let whole = whole_series(files, &spoiled);
-            let record = whole.and_then(|()| {
-                scan(files, name, readings.get(&files.series_uid), rule, src, &dataset)
-            });
-            match record {
-                Ok(record) => imported.added.push(record),
-                Err(error) => {
-                    let place = files.files.first().and_then(|f| f.parent()).unwrap_or(src);
-                    imported.set_aside.push((place.display().to_string(), format!("{error:#}")));
+    for files in &found.series {
+        progress.set_message(files.patient_id.clone());
+        let several = several.contains(files.patient_id.as_str());
+        match free_name(&dataset, files, several)? {
+            None => imported.skipped += 1,
+            Some(name) => {
+                let reading = readings.get(&files.series_uid);
+                let record = whole_series(files, &mut spoiled)
+                    .and_then(|()| read_series(files).map_err(Into::into))
+                    .and_then(|ct| match reading {
+                        Some(reading) => Ok((ct, reading)),
+                        None => Err(no_reading(files, &mut strange)),
+                    })
+                    .and_then(|(ct, reading)| scan(ct, &name, reading, rule, src, &dataset));
+                match record {
+                    Ok(record) => imported.added.push(record),
+                    Err(error) => {
+                        let place = files.files.first().and_then(|f| f.parent()).unwrap_or(src);
+                        let what = place.display().to_string();
+                        imported.set_aside.push((what, format!("{error:#}")));
+                    }
                 }
             }
         }
         progress.inc(1);
+    }
+    // What no series' trouble has named yet.
+    for (path, why) in spoiled.files.into_iter().chain(strange) {
+        imported.set_aside.push((path.display().to_string(), why));
     }
     progress.finish_and_clear();
     for (what, why) in &imported.set_aside {
@@ -79,25 +85,57 @@ pub fn import(src: &Path, out: &Path, rule: Rule, spacing_mm: f64) -> Result<Imp
     Ok(imported)
 }
 
-/// A series that lies beside unreadable files may miss a slice at either end, where no gap shows.
-fn whole_series(files: &SeriesFiles, spoiled: &BTreeSet<&Path>) -> Result<()> {
-    let folders: BTreeSet<&Path> = files.files.iter().filter_map(|f| f.parent()).collect();
-    match folders.intersection(spoiled).next() {
-        Some(folder) => Err(anyhow!(
-            "{} holds unreadable files, so the series may miss slices; restore or remove them",
-            folder.display()
-        )),
-        None => Ok(()),
+/// Files that can't be read, with the reason.
+struct Spoiled {
+    files: BTreeMap<PathBuf, String>,
+    folders: BTreeMap<PathBuf, (PathBuf, String)>,
+}
+
+impl Spoiled {
+    fn new(files: Vec<(PathBuf, String)>) -> Self {
+        let mut folders = BTreeMap::new();
+        for (file, why) in &files {
+            let folder = file.parent().unwrap_or(file).to_path_buf();
+            folders.entry(folder).or_insert_with(|| (file.clone(), why.clone()));
+        }
+        Self { files: files.into_iter().collect(), folders }
     }
 }
 
-/// Readings by series; XML that fit no series are set aside.
-fn readings(
-    xml: &[PathBuf],
-    series: &BTreeSet<&str>,
-    set_aside: &mut Vec<(String, String)>,
-) -> BTreeMap<String, (PathBuf, Reading)> {
-    let mut readings: BTreeMap<String, (PathBuf, Reading)> = BTreeMap::new();
+/// A series that lies beside unreadable files may miss a slice at either end, where no gap shows.
+/// The files it complains of need not be listed again.
+fn whole_series(files: &SeriesFiles, spoiled: &mut Spoiled) -> Result<()> {
+    let folders: BTreeSet<&Path> = files.files.iter().filter_map(|f| f.parent()).collect();
+    let Some((file, why)) = folders.iter().find_map(|f| spoiled.folders.get(*f)) else {
+        return Ok(());
+    };
+    let error = anyhow!(
+        "{}: {why}, so the series may miss slices; copy the file again or remove it",
+        file.display()
+    );
+    spoiled.files.retain(|file, _| file.parent().is_none_or(|f| !folders.contains(f)));
+    Err(error)
+}
+
+/// A series without a reading: the XML beside it that is of no use, if there is one, is why, and
+/// need not be listed again.
+fn no_reading(files: &SeriesFiles, strange: &mut BTreeMap<PathBuf, String>) -> anyhow::Error {
+    let folders: BTreeSet<&Path> = files.files.iter().filter_map(|f| f.parent()).collect();
+    let beside = strange.keys().find(|xml| xml.parent().is_some_and(|f| folders.contains(f)));
+    match beside.cloned().and_then(|xml| strange.remove_entry(&xml)) {
+        Some((xml, why)) => anyhow!("{}: {why}", xml.display()),
+        None => anyhow!(
+            "no LIDC XML names series {}; put its reader XML beside the slices",
+            files.series_uid
+        ),
+    }
+}
+
+type Readings = BTreeMap<String, (PathBuf, Reading)>;
+
+/// Readings by series, and the XML that fit no series, with the reason.
+fn readings(xml: &[PathBuf], series: &BTreeSet<&str>) -> (Readings, BTreeMap<PathBuf, String>) {
+    let (mut readings, mut strange) = (Readings::new(), BTreeMap::new());
     for path in xml {
         match read_xml(path) {
             Ok(XmlKind::XRay) => tracing::info!("{}: a chest X-ray's reading", path.display()),
@@ -106,7 +144,7 @@ fn readings(
                     "this reading belongs to series {}, which is not among the scans",
                     reading.series_uid
                 );
-                set_aside.push((path.display().to_string(), why));
+                strange.insert(path.clone(), why);
             }
             Ok(XmlKind::Ct(reading)) => {
                 // Of several readings of a series the one with most outlines counts.
@@ -121,45 +159,50 @@ fn readings(
                     }
                 }
             }
-            Err(error) => set_aside.push((path.display().to_string(), error.to_string())),
+            Err(error) => {
+                // The message begins with the path, which is said anyway.
+                let said = error.to_string();
+                let why = said.strip_prefix(&path.display().to_string()).unwrap_or(&said);
+                strange.insert(path.clone(), why.trim_start_matches([':', ' ']).to_string());
+            }
         }
     }
-    readings
+    (readings, strange)
 }
 
-/// Patient ids, with the end of the series' UID where a patient has several.
-fn names(series: &[SeriesFiles]) -> Vec<String> {
-    let mut per_patient: BTreeMap<&str, usize> = BTreeMap::new();
-    for s in series.iter().filter(|s| s.modality == "CT") {
-        *per_patient.entry(s.patient_id.as_str()).or_default() += 1;
+fn patients_with_several(series: &[SeriesFiles]) -> BTreeSet<&str> {
+    let mut seen = BTreeSet::new();
+    let ct = series.iter().filter(|s| s.modality == "CT").map(|s| s.patient_id.as_str());
+    ct.filter(|patient| !seen.insert(*patient)).collect()
+}
+
+/// The name of a new scan: the patient's, or with the end of the series' UID where the patient has
+/// several series or the name is another's. `None` if the series is there already.
+fn free_name(dataset: &Dataset, files: &SeriesFiles, several: bool) -> Result<Option<String>> {
+    let patient = scan_name::plain(&files.patient_id);
+    let series = scan_name::with_series(&files.patient_id, &files.series_uid);
+    let alone = !several && !patient.is_empty();
+    let mut free = None;
+    for (name, wanted) in [(patient, alone), (series, true)] {
+        if !dataset.has_scan(&name) {
+            free = free.or_else(|| wanted.then_some(name));
+        } else if dataset.scan(&name)?.series_uid == files.series_uid {
+            return Ok(None);
+        }
     }
-    let name = |s: &SeriesFiles| {
-        let end = &s.series_uid[s.series_uid.len().saturating_sub(8)..];
-        let name = match per_patient.get(s.patient_id.as_str()) {
-            Some(1) if !s.patient_id.is_empty() => s.patient_id.clone(),
-            _ => format!("{}_{end}", s.patient_id),
-        };
-        // The name becomes a folder's.
-        name.replace(|c: char| !c.is_alphanumeric() && !"-_.".contains(c), "_")
-    };
-    series.iter().map(name).collect()
+    free.map(Some).ok_or_else(|| {
+        anyhow!("no name is left for series {}; import it into another folder", files.series_uid)
+    })
 }
 
 fn scan(
-    files: &SeriesFiles,
+    scan: CtScan,
     name: &str,
-    reading: Option<&(PathBuf, Reading)>,
+    (xml, reading): &(PathBuf, Reading),
     rule: Rule,
     src: &Path,
     dataset: &Dataset,
 ) -> Result<ScanRecord> {
-    let scan = read_series(files)?;
-    let Some((xml, reading)) = reading else {
-        return Err(anyhow!(
-            "no LIDC XML names series {}; put its reader XML beside the slices",
-            files.series_uid
-        ));
-    };
     let thickness = scan.slice_thickness_mm.unwrap_or(scan.volume.geometry.spacing_mm[0]);
     let found = nodules(reading, &scan.volume.geometry, thickness, rule)
         .with_context(|| xml.display().to_string())?;

@@ -3,14 +3,14 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use dasl_learn::sample::SampleId;
 use dasl_learn::state::{RoundRecord, RunState};
 use dasl_learn::{Event, Observer, Run};
 use dasl_volume::dataset::Dataset;
 use indicatif::ProgressBar;
 
-use super::train::begin;
+use super::train::resolve;
 use crate::Outcome;
 use crate::args::LearnArgs;
 use crate::config_file::Settings;
@@ -27,12 +27,7 @@ use crate::table;
 pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
     let dataset = Dataset::open(&args.dataset)?;
     let folder = RunFolder::new(&args.out);
-    let (mut settings, split) = begin(&args.network, &folder, &dataset, true)?;
-    let fresh = !folder.rounds().join("state.json").exists();
-    if fresh {
-        override_engine(&mut settings, args)?;
-        folder.create(&settings, &split, &dataset, args.network.seed)?;
-    }
+    let (settings, split) = begin(args, &folder, &dataset)?;
     let state = learn(&dataset, &settings, &split, &folder)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&state.history)?);
@@ -41,6 +36,20 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
         println!("weights: {}", folder.weights().display());
     }
     Ok(Outcome::Done)
+}
+
+/// A new run's settings and split, written down, or those of the run that goes on.
+fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Settings, Split)> {
+    if folder.is_learning() {
+        return Ok((folder.read_settings()?, folder.read_split()?));
+    }
+    if folder.is_training() {
+        bail!("{} holds a run of `dasl train`: name another --out", folder.root().display());
+    }
+    let (mut settings, split) = resolve(&args.network, dataset)?;
+    override_engine(&mut settings, args)?;
+    folder.create(&settings, &split, dataset, args.network.seed)?;
+    Ok((settings, split))
 }
 
 /// The command line's values in place of the configuration's.

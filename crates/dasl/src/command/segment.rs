@@ -1,5 +1,6 @@
 //! `dasl segment`: from a scan to instance masks, a table and pictures.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -17,6 +18,7 @@ use crate::outline_picture::{Outline, picture};
 use crate::paste::{Nodule, paste};
 use crate::progress::bar;
 use crate::run_folder::RunFolder;
+use crate::scan_name;
 use crate::table;
 
 /// The instance label map in a scan's output folder.
@@ -68,16 +70,20 @@ pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
     let folder = RunFolder::new(&args.model);
     let segmenter = folder.segmenter(&Device::flex())?.with_threshold(args.threshold);
     let (mut done, mut set_aside) = (Vec::new(), Vec::new());
+    let mut taken = BTreeSet::new();
     for path in &args.scans {
         match read(path) {
-            Ok(scan) => {
+            Ok(mut scan) => {
+                scan.name = own_name(&args.out, &scan, &taken);
+                taken.insert(scan.name.clone());
                 let found = segment(&segmenter, &scan);
                 write(&args.out, &scan, &found)?;
                 done.push((scan.name, found.nodules));
             }
             Err(error) => {
-                eprintln!("set aside: {error:#}");
-                set_aside.push(path.clone());
+                let reason = format!("{error:#}");
+                eprintln!("set aside: {reason}");
+                set_aside.push(serde_json::json!({ "source": path, "reason": reason }));
             }
         }
     }
@@ -88,7 +94,7 @@ pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
             .collect();
         let result = serde_json::json!({ "scans": scans, "set_aside": set_aside });
         println!("{}", serde_json::to_string_pretty(&result)?);
-    } else {
+    } else if !done.is_empty() {
         println!("{}", render(&done));
         println!("masks, tables and pictures: {}", args.out.display());
     }
@@ -111,6 +117,21 @@ pub fn read(path: &Path) -> Result<Scan> {
 fn stem(path: &Path) -> String {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     name.trim_end_matches(".gz").trim_end_matches(".nii").to_string()
+}
+
+/// A name for the scan's output folder that no other scan has: neither one of this call (`taken`)
+/// nor another series that was written to `out` before.
+fn own_name(out: &Path, scan: &Scan, taken: &BTreeSet<String>) -> String {
+    let of_another = |name: &str| {
+        let note = std::fs::read_to_string(out.join(name).join(SCAN)).ok();
+        let note = note.and_then(|text| serde_json::from_str::<ScanNote>(&text).ok());
+        note.is_some_and(|note| note.series_uid != scan.series_uid)
+    };
+    let plain = scan_name::plain(&scan.name);
+    let series = scan.series_uid.as_deref().map(|uid| scan_name::with_series(&scan.name, uid));
+    let numbered = (2..).map(|n| format!("{plain}-{n}"));
+    let mut names = std::iter::once(plain.clone()).chain(series).chain(numbered);
+    names.find(|name| !taken.contains(name) && !of_another(name)).unwrap_or(plain)
 }
 
 /// Finds and outlines the nodules of a scan.

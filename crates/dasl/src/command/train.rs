@@ -26,9 +26,9 @@ use crate::table;
 pub fn run(args: &TrainArgs, json: bool) -> Result<Outcome> {
     let dataset = Dataset::open(&args.dataset)?;
     let folder = RunFolder::new(&args.out);
-    let (settings, split) = begin(&args.network, &folder, &dataset, args.resume)?;
+    let (settings, split, seed) = begin(args, &folder, &dataset)?;
     let device = Device::flex();
-    let mut trainer = Trainer::new(settings.network(), args.network.seed, &device);
+    let mut trainer = Trainer::new(settings.network(), seed, &device);
     if args.resume && folder.checkpoint().exists() {
         trainer.load(&folder.checkpoint())?;
     }
@@ -50,27 +50,38 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// A new run's settings and split, written down, or those of the run that goes on.
+/// Settings, split and seed of a new run, written down, or those of the run that goes on.
 ///
 /// # Errors
-/// If the folder holds a run that is not to go on, or none that is, or the settings are wrong.
-pub fn begin(
-    args: &NetworkArgs,
+/// If the folder holds a run that is not to go on, or the settings are wrong.
+fn begin(
+    args: &TrainArgs,
     folder: &RunFolder,
     dataset: &Dataset,
-    resume: bool,
-) -> Result<(Settings, Split)> {
-    if resume && folder.exists() {
-        return Ok((folder.read_settings()?, folder.read_split()?));
+) -> Result<(Settings, Split, u64)> {
+    let root = folder.root().display();
+    if folder.is_learning() {
+        bail!("{root} holds a run of `dasl learn`: name another --out");
+    }
+    if args.resume && folder.exists() {
+        return Ok((folder.read_settings()?, folder.read_split()?, folder.read_seed()?));
     }
     if folder.exists() {
-        bail!("there is a run already: add --resume to go on with it, or name another --out");
+        bail!("{root} holds a run already: add --resume to go on with it, or name another --out");
     }
+    let (settings, split) = resolve(&args.network, dataset)?;
+    folder.create(&settings, &split, dataset, args.network.seed)?;
+    Ok((settings, split, args.network.seed))
+}
+
+/// A new run's settings and split.
+///
+/// # Errors
+/// If a setting is wrong or the dataset can't be read.
+pub fn resolve(args: &NetworkArgs, dataset: &Dataset) -> Result<(Settings, Split)> {
     let mut settings = Settings::resolve(args.preset.into(), args.config.as_deref())?;
     settings.net.spacing_mm = dataset.info().spacing_mm;
-    let split = Split::draw(dataset, args.validation, args.seed)?;
-    folder.create(&settings, &split, dataset, args.seed)?;
-    Ok((settings, split))
+    Ok((settings, Split::draw(dataset, args.validation, args.seed)?))
 }
 
 fn all_annotated(split: &Split) -> TrainingSet {
