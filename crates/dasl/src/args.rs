@@ -41,7 +41,7 @@ pub enum Command {
 pub enum Import {
     /// A tree of DICOM series with LIDC-IDRI reader XML
     Lidc(ImportLidcArgs),
-    /// Nodule volumes with their 50% consensus (index.csv, consensus50_masks.npz, image/)
+    /// Nodule volumes with their 50% consensus (index.csv, `consensus50_masks.npz`, image/)
     Voi(ImportVoiArgs),
 }
 
@@ -75,7 +75,7 @@ pub struct ImportLidcArgs {
 /// `dasl import voi`
 #[derive(Debug, clap::Args)]
 pub struct ImportVoiArgs {
-    /// Folder with index.csv, consensus50_masks.npz and image/
+    /// Folder with index.csv, `consensus50_masks.npz` and image/
     pub src: PathBuf,
     /// Dataset folder; volumes that are in it already are skipped
     #[arg(long)]
@@ -145,7 +145,7 @@ pub struct LearnArgs {
 /// `dasl segment`
 #[derive(Debug, clap::Args)]
 pub struct SegmentArgs {
-    /// Folders of one DICOM series each, or NIfTI files
+    /// Folders of one DICOM series each, or `NIfTI` files
     #[arg(required = true)]
     pub scans: Vec<PathBuf>,
     /// Run folder of `dasl train` or `dasl learn`

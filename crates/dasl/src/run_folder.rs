@@ -84,15 +84,10 @@ impl RunFolder {
             dataset: dataset.info().clone(),
             scans: dataset.scan_ids().len(),
         };
-        self.write(&self.root.join("origin.json"), &serde_json::to_string_pretty(&origin)?)?;
-        self.write(&self.split(), &serde_json::to_string_pretty(split)?)?;
+        write(&self.root.join("origin.json"), &serde_json::to_string_pretty(&origin)?)?;
+        write(&self.split(), &serde_json::to_string_pretty(split)?)?;
         // Last: a folder with a configuration is a run.
-        self.write(&self.settings(), &toml::to_string_pretty(settings)?)
-    }
-
-    fn write(&self, path: &Path, text: &str) -> Result<()> {
-        write_atomic(path, |file| file.write_all(text.as_bytes()))
-            .with_context(|| path.display().to_string())
+        write(&self.settings(), &toml::to_string_pretty(settings)?)
     }
 
     /// Whether there is a run.
@@ -168,4 +163,9 @@ impl RunFolder {
         Segmenter::load(path, settings.network(), device)
             .with_context(|| path.display().to_string())
     }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    write_atomic(path, |file| file.write_all(text.as_bytes()))
+        .with_context(|| path.display().to_string())
 }

@@ -1,5 +1,5 @@
 //! Writes everything about two training steps on a synthetic batch to one safetensors file, for
-//! `oracle/compare_training_step.py` to compute anew in PyTorch.
+//! `oracle/compare_training_step.py` to compute anew in `PyTorch`.
 //!
 //! From the repository root:
 //!

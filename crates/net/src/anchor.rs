@@ -4,7 +4,7 @@ use crate::config::NetConfig;
 
 /// Voxels between head locations.
 pub const STRIDE: usize = 4;
-/// An anchor with at least this IoU is positive (DESIGN: Faster R-CNN's rule for 3D).
+/// An anchor with at least this IoU is positive (Ren et al. 2015, in 3D).
 const POSITIVE_IOU: f64 = 0.5;
 /// An anchor with less than this IoU to every nodule is negative; between, it is ignored.
 const NEGATIVE_IOU: f64 = 0.02;
@@ -63,7 +63,7 @@ impl Anchors {
         let (location, kind) = (index / self.edges.len(), index % self.edges.len());
         let [_, rows, columns] = self.grid;
         let at = [location / (rows * columns), location / columns % rows, location % columns];
-        Cube { center: at.map(|i| Self::voxel(i)), edge: self.edges[kind] }
+        Cube { center: at.map(Self::voxel), edge: self.edges[kind] }
     }
 
     fn voxel(location: usize) -> f64 {
@@ -120,7 +120,7 @@ impl Anchors {
     /// Anchors that can overlap a nodule, and at least those at the nearest location.
     fn near(&self, nodule: &Cube) -> Vec<usize> {
         let widest = self.edges.iter().copied().fold(0.0, f64::max);
-        let reach = (nodule.edge + widest) / 2.0;
+        let reach = f64::midpoint(nodule.edge, widest);
         let range = |axis: usize| {
             let to_location = |v: f64| (v - Self::voxel(0)) / STRIDE as f64;
             let last = self.grid[axis] as f64 - 1.0;
@@ -194,8 +194,8 @@ mod tests {
             let anchor = anchors().cube(i);
             let back = Anchors::decode(&anchor, Anchors::encode(&anchor, &nodule));
             prop_assert!((back.edge - edge).abs() < 1e-4 * edge);
-            for axis in 0..3 {
-                prop_assert!((back.center[axis] - c[axis]).abs() < 1e-3);
+            for (found, wanted) in back.center.iter().zip(c) {
+                prop_assert!((found - wanted).abs() < 1e-3);
             }
         }
 

@@ -160,7 +160,7 @@ impl Config {
                 self.infer.border, self.infer.tile
             ));
         }
-        if self.net.anchors_mm.is_empty() || self.net.anchors_mm.iter().any(|a| !(*a > 0.0)) {
+        if self.net.anchors_mm.is_empty() || !self.net.anchors_mm.iter().all(|a| *a > 0.0) {
             return Err("net.anchors_mm needs at least one length above 0".into());
         }
         let (net, train) = (&self.net, &self.train);
@@ -204,7 +204,7 @@ impl Config {
                 return Err(format!("{name} is {share}: it must lie in 0 to 1"));
             }
         }
-        if !(self.net.spacing_mm > 0.0) {
+        if self.net.spacing_mm.is_nan() || self.net.spacing_mm <= 0.0 {
             return Err("net.spacing_mm must be above 0".into());
         }
         Ok(())

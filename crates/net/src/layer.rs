@@ -19,7 +19,7 @@ pub struct Init<'a> {
 }
 
 impl Init<'_> {
-    /// Normal weights with variance 2 / `fan_in` (He et al. 2015), for layers around ReLUs.
+    /// Normal weights with variance 2 / `fan_in` (He et al. 2015), for layers around `ReLUs`.
     fn he<const D: usize>(&mut self, shape: [usize; D], fan_in: usize) -> Param<Tensor<D>> {
         let deviation = (2.0 / fan_in as f64).sqrt();
         let values: Vec<f32> =

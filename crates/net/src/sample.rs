@@ -64,11 +64,9 @@ pub fn predict_sample(
     proposals.retain(|p| p.cube.center.iter().all(|c| (c - middle).abs() <= near));
     let best = proposals.swap_remove(0);
     let detection = segmenter.mask_of(&features, &best, [edge; 3], crop);
-    let encoding = segmenter.encoding(&features, &best);
+    let encoding = encoding(&features, &best);
     let mut proposal = best;
-    for axis in 0..3 {
-        proposal.cube.center[axis] += start[axis] as f64;
-    }
+    proposal.cube.center.iter_mut().zip(start).for_each(|(c, s)| *c += s as f64);
     let start = [0, 1, 2].map(|axis| detection.start[axis] + start[axis]);
     Ok(SamplePrediction { proposal, start, probability: detection.mask, encoding })
 }
@@ -99,18 +97,16 @@ pub fn compare(
     Ok((shared as u64, predicted as u64, reference))
 }
 
-impl Segmenter {
-    /// The detection features around a proposal, mean over 3^3 locations, [c].
-    fn encoding(&self, features: &crate::backbone::Features, proposal: &Proposal) -> Vec<f32> {
-        let [_, z, y, x, c] = features.p2.dims();
-        let p2 = features.p2.clone().into_data().try_to_vec().expect("features are f32");
-        let p2 = ndarray::Array4::from_shape_vec((z, y, x, c), p2).expect("one patch");
-        let around = |axis: usize, size: usize| {
-            let at = (proposal.cube.center[axis] / crate::anchor::STRIDE as f64).floor();
-            let at = at.clamp(0.0, size as f64 - 1.0) as usize;
-            at.saturating_sub(1)..(at + 2).min(size)
-        };
-        let window = p2.slice(s![around(0, z), around(1, y), around(2, x), ..]);
-        (0..c).map(|channel| window.slice(s![.., .., .., channel]).mean().unwrap_or(0.0)).collect()
-    }
+/// The detection features around a proposal, mean over 3^3 locations, [c].
+fn encoding(features: &crate::backbone::Features, proposal: &Proposal) -> Vec<f32> {
+    let [_, z, y, x, c] = features.p2.dims();
+    let p2 = features.p2.clone().into_data().try_to_vec().expect("features are f32");
+    let p2 = ndarray::Array4::from_shape_vec((z, y, x, c), p2).expect("one patch");
+    let around = |axis: usize, size: usize| {
+        let at = (proposal.cube.center[axis] / crate::anchor::STRIDE as f64).floor();
+        let at = at.clamp(0.0, size as f64 - 1.0) as usize;
+        at.saturating_sub(1)..(at + 2).min(size)
+    };
+    let window = p2.slice(s![around(0, z), around(1, y), around(2, x), ..]);
+    (0..c).map(|channel| window.slice(s![.., .., .., channel]).mean().unwrap_or(0.0)).collect()
 }

@@ -101,7 +101,7 @@ pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
     Ok(if set_aside.is_empty() { Outcome::Done } else { Outcome::SomeSetAside })
 }
 
-/// Reads a folder of one DICOM series, or a NIfTI file.
+/// Reads a folder of one DICOM series, or a `NIfTI` file.
 ///
 /// # Errors
 /// If it is neither, or can't be read.
@@ -165,7 +165,7 @@ pub fn write(out: &Path, scan: &Scan, found: &Segmented) -> Result<PathBuf> {
     // A repeated run may find fewer nodules: pictures of the last one must not stay.
     for old in std::fs::read_dir(&folder)?.flatten() {
         let name = old.file_name().to_string_lossy().into_owned();
-        if name.starts_with("nodule-") && name.ends_with(".png") {
+        if name.strip_prefix("nodule-").is_some_and(|rest| rest.strip_suffix(".png").is_some()) {
             std::fs::remove_file(old.path())?;
         }
     }

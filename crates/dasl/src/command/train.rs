@@ -115,7 +115,7 @@ fn train(
         curve::append(&folder.log(), &losses)?;
         progress.inc(1);
         progress.set_message(format!("loss {:.3}", losses.total));
-        if trainer.steps_done() % settings.train.checkpoint_every == 0 {
+        if trainer.steps_done().is_multiple_of(settings.train.checkpoint_every) {
             trainer.save(&folder.checkpoint())?;
         }
         last = Some(losses);

@@ -287,7 +287,8 @@ impl<C: CheckpointStrategy> TrainingKernels for Autodiff<Flex, C> {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let nodes = [x.node(), gamma.node(), beta.node(), weight.node()];
         let prepared = NormConvBackward.prepare::<C>(nodes).compute_bound().stateful();
-        let [x, gamma, beta, weight] = [x, gamma, beta, weight].map(|t| t.into_primitive());
+        let (x, gamma) = (x.into_primitive(), gamma.into_primitive());
+        let (beta, weight) = (beta.into_primitive(), weight.into_primitive());
         let (out, mean, variance) =
             Flex::fast_norm_conv(x.clone(), gamma.clone(), beta.clone(), weight.clone(), doubles);
         let stats = [&mean, &variance].map(|t| FloatTensor::<Self>::new(t.clone()));
