@@ -12,7 +12,7 @@ dasl is held against the 64-bit values ("dasl"); PyTorch's own 32-bit error besi
 tells rounding from error. Errors are |a - b| / (|b| + floor), Euclidean over a tensor; all is
 printed that is over its bound, and the worst of each group; exits 1 if anything is over.
 
-- Gradients: floor 1e-6 of the norm of all gradients together. None is zero by construction; the
+- Gradients: floor 1e-5 of the norm of all gradients together. None is zero by construction; the
   floor is for the mask branch's way up (up1, lateral1, smooth1, up0, smooth0), whose shifts get a
   few millionths of the whole. A shift (beta) sums over all voxels, and one ReLU input next to 0
   that rounds to the other side changes it by that voxel's whole gradient: what those voxels could
@@ -304,7 +304,7 @@ def compute(file, config, dtype):
 def quantities(values):
     """What is compared, by group and name: its value, its floor, how far a kink can move it."""
     sizes = [v.double().norm() for k, v in values.items() if k.startswith("gradient/")]
-    gradient_floor = 1e-6 * torch.stack(sizes).norm()
+    gradient_floor = 1e-5 * torch.stack(sizes).norm()
     before = {"after": "weights", "second": "after"}
     out = {}
     for name, value in values.items():

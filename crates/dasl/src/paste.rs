@@ -1,7 +1,7 @@
 //! Detections on the network's grid become instances on the scan's own.
 
 use dasl_net::infer::Detection;
-use dasl_net::sample::MASK_THRESHOLD;
+use dasl_net::instance::MASK_THRESHOLD;
 use dasl_volume::resample::resample_probability;
 use dasl_volume::{Geometry, LabelVolume, PointMm, Volume, VoxelPos};
 use ndarray::Array3;

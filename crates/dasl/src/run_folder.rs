@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use dasl_net::Device;
 use dasl_net::infer::Segmenter;
+use dasl_net::weights::WeightsError;
 use dasl_volume::dataset::{Dataset, DatasetInfo};
 use dasl_volume::write_atomic;
 use serde::{Deserialize, Serialize};
@@ -160,8 +161,13 @@ impl RunFolder {
         let Some(path) = candidates.iter().find(|p| p.exists()) else {
             bail!("{} has no weights yet: let its training finish", self.root.display());
         };
-        Segmenter::load(path, settings.network(), device)
-            .with_context(|| path.display().to_string())
+        Segmenter::load(path, settings.network(), device).map_err(|error| match error {
+            // The other errors name the file themselves.
+            WeightsError::Mismatch { .. } => {
+                anyhow::Error::new(error).context(path.display().to_string())
+            }
+            error => error.into(),
+        })
     }
 }
 

@@ -40,10 +40,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 const EDGE: usize = 48;
-/// Centre [z, y, x] and radius of the spheres of each patch. The last one is cut by the border:
-/// the second patch has nothing to find.
+/// Centre [z, y, x] and radius of the spheres of each patch. The first is near several anchors,
+/// the second far from all; the third is cut by the border: its patch has nothing to find.
 const SPHERES: [&[([i32; 3], i32)]; 2] =
-    [&[([17, 20, 15], 9), ([38, 30, 34], 2)], &[([2, 24, 24], 5)]];
+    [&[([17, 20, 15], 9), ([39, 31, 35], 2)], &[([2, 24, 24], 5)]];
 /// v of Eq. (4) of each patch: different, so that a mean that forgets them shows.
 const WEIGHTS: [f64; 2] = [1.0, 0.5];
 /// Best proposals to write.

@@ -2,16 +2,15 @@
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
-use dasl_volume::components::components;
 use dasl_volume::{PADDING_HU, crop_padded};
 use ndarray::{Array3, ArrayView3};
 
 use crate::anchor::{Anchors, Cube};
 use crate::backbone::Features;
 use crate::config::{Config, InferConfig};
+use crate::instance::keep_largest_body;
 use crate::intensity::normalise;
 use crate::model::{NoduleRcnn, PER_ANCHOR};
-use crate::sample::MASK_THRESHOLD;
 
 /// An RoI is this much wider than its box: the mask may reach past the box.
 const ROI_MARGIN: f64 = 1.5;
@@ -178,19 +177,6 @@ impl Segmenter {
     }
 }
 
-/// A nodule is one body: what the mask holds beside the largest one is set to 0.
-pub(crate) fn keep_largest_body(mask: &mut Array3<f32>) {
-    let shape = [mask.shape()[0], mask.shape()[1], mask.shape()[2]];
-    let inside: Vec<bool> = mask.iter().map(|&p| p >= MASK_THRESHOLD).collect();
-    let bodies = components(&inside, shape);
-    let Some(&(largest, _)) = bodies.by_size.first() else { return };
-    for (p, body) in mask.iter_mut().zip(bodies.labels) {
-        if body != 0 && body != largest {
-            *p = 0.0;
-        }
-    }
-}
-
 /// Greedy 3D non-maximum suppression; input by falling score or not, output by falling score.
 pub fn suppress(mut proposals: Vec<Proposal>, config: &InferConfig) -> Vec<Proposal> {
     proposals.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -289,16 +275,6 @@ mod tests {
         };
         let kept = suppress(vec![p(0.0, 0.6), p(1.0, 0.9), p(30.0, 0.5), p(2.0, 0.8)], &config);
         assert_eq!(kept, vec![p(1.0, 0.9), p(30.0, 0.5)]);
-    }
-
-    #[test]
-    fn only_the_largest_body_of_a_mask_stays() {
-        let mut mask = Array3::from_elem((1, 1, 6), 0.2);
-        for (x, p) in [(0, 0.9), (2, 0.6), (3, 0.7), (5, 1.0)] {
-            mask[[0, 0, x]] = p;
-        }
-        keep_largest_body(&mut mask);
-        assert_eq!(mask.into_raw_vec_and_offset().0, vec![0.0, 0.2, 0.6, 0.7, 0.2, 0.0]);
     }
 
     proptest! {

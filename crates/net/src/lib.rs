@@ -6,6 +6,7 @@ pub mod backbone;
 pub mod config;
 pub mod dense;
 pub mod infer;
+pub mod instance;
 pub mod intensity;
 pub mod layer;
 pub mod loss;

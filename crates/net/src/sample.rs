@@ -5,11 +5,9 @@ use dasl_volume::dataset::{Dataset, DatasetError};
 use ndarray::{Array3, s};
 
 use crate::config::Config;
-use crate::infer::{Proposal, Segmenter, keep_largest_body};
+use crate::infer::{Proposal, Segmenter};
+use crate::instance::{MASK_THRESHOLD, keep_largest_body};
 use crate::patch::{PseudoLabel, sample_center};
-
-/// A voxel is nodule from this probability on.
-pub const MASK_THRESHOLD: f32 = 0.5;
 
 /// The best proposal of a sample and its mask.
 #[derive(Debug, Clone, PartialEq)]

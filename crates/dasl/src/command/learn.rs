@@ -41,6 +41,10 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
 /// A new run's settings and split, written down, or those of the run that goes on.
 fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Settings, Split)> {
     if folder.is_learning() {
+        eprintln!(
+            "going on with the run in {}; the settings written there hold",
+            folder.root().display()
+        );
         return Ok((folder.read_settings()?, folder.read_split()?));
     }
     if folder.is_training() {
