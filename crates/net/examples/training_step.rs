@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut patches = Vec::new();
     for (labels, weight) in labels.iter().zip(WEIGHTS) {
         let ct = intensities(labels, &mut rng);
-        patches.push(assemble(ct.view(), labels.view(), weight, config.train.mask_crop));
+        patches.push(assemble(ct.view(), labels.view(), weight, config.train.mask_crop, || 0));
     }
 
     let fresh = NoduleRcnn::new(&config.net, 3, &device);

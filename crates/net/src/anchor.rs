@@ -98,7 +98,8 @@ impl Anchors {
                     best_iou[index] = iou;
                     owner[index] = n;
                 }
-                if best.is_none_or(|(_, most)| iou > most) {
+                // Another nodule may have the best anchor already: then the next best.
+                if !positive.contains_key(&index) && best.is_none_or(|(_, most)| iou > most) {
                     best = Some((index, iou));
                 }
             }
@@ -185,6 +186,14 @@ mod tests {
         let roles = anchors().assign(&[nodule]);
         assert_eq!(roles.positive.len(), 1);
         assert!(anchors().cube(roles.positive[0].0).iou(&nodule) < POSITIVE_IOU);
+    }
+
+    #[test]
+    fn two_nodules_in_one_place_have_an_anchor_each() {
+        let nodule = |x: f64| Cube { center: [9.5, 9.5, x], edge: 5.0 };
+        let roles = anchors().assign(&[nodule(9.4), nodule(9.6)]);
+        let owners: Vec<usize> = roles.positive.iter().map(|p| p.1).collect();
+        assert!(owners.contains(&0) && owners.contains(&1), "{owners:?}");
     }
 
     proptest! {

@@ -12,6 +12,9 @@ use crate::config::TrainConfig;
 use crate::intensity::normalise;
 use crate::layer::normal;
 
+/// Farthest that a training RoI lies off its nodule, in voxels: proposals are not exact either.
+const ROI_JITTER: i64 = 3;
+
 /// A label that the network gave itself (Eq. 7): box and mask in voxels of the scan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PseudoLabel {
@@ -219,7 +222,8 @@ impl Frame {
             }
             (f32::from(hu) + shift_hu + (noise_hu * normal(rng)) as f32) as i16
         });
-        assemble(ct.view(), labels.view(), weight, config.mask_crop)
+        let jitter = || rng.random_range(-ROI_JITTER..=ROI_JITTER);
+        assemble(ct.view(), labels.view(), weight, config.mask_crop, jitter)
     }
 }
 
@@ -237,12 +241,14 @@ fn flip(
     (ct.as_standard_layout().into_owned(), labels.as_standard_layout().into_owned())
 }
 
-/// A patch from its voxels: nodules become boxes and mask crops.
+/// A patch from its voxels: nodules become boxes and mask crops. A crop is centred on its nodule
+/// but for what `jitter` says along each axis, in voxels.
 pub fn assemble(
     ct: ArrayView3<'_, i16>,
     labels: ArrayView3<'_, u16>,
     weight: f64,
     crop: usize,
+    mut jitter: impl FnMut() -> i64,
 ) -> Patch {
     let image = normalise(ct);
     let mut boxes = std::collections::BTreeMap::<u16, ([usize; 3], [usize; 3])>::new();
@@ -267,7 +273,7 @@ pub fn assemble(
             continue;
         }
         let roi = [0, 1, 2].map(|axis| {
-            let first = cube.center[axis].round() as i64 - crop as i64 / 2;
+            let first = cube.center[axis].round() as i64 - crop as i64 / 2 + jitter();
             first.clamp(0, (size[axis] - crop) as i64) as usize
         });
         let [z, y, x] = roi;
@@ -296,7 +302,7 @@ mod tests {
         let mut labels = Array3::zeros((16, 16, 16));
         labels.slice_mut(s![4..7, 5..9, 6..8]).fill(3_u16);
         labels.slice_mut(s![14..16, 0..2, 0..2]).fill(7);
-        let patch = assemble(ct.view(), labels.view(), 0.5, 8);
+        let patch = assemble(ct.view(), labels.view(), 0.5, 8, || 0);
         assert_eq!(patch.targets.len(), 1);
         let target = &patch.targets[0];
         assert_eq!(target.cube, Cube { center: [5.0, 6.5, 6.5], edge: 3.0 });

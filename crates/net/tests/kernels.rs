@@ -126,7 +126,7 @@ fn running_statistics_approach_those_of_the_batches() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let unit = NormConv::new(&mut Init { rng: &mut rng, device: &device }, 1, 2, 2);
     let x = random([1, 8, 8, 8, 2], 2, &device) * 3.0 + 5.0;
-    for _ in 0..200 {
+    for _ in 0..600 {
         unit.forward(x.clone());
     }
     let mut last = Last(Vec::new());
