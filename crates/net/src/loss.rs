@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::anchor::{Anchors, Assignment, Cube};
 use crate::config::TrainConfig;
 
-/// The three terms of one patch, [1] each; those that a patch has no target for are absent.
+/// The three terms of one patch, `[1]` each; those that a patch has no target for are absent.
 pub struct PatchLoss {
     /// Objectness.
     pub class: Tensor<1>,
@@ -19,7 +19,7 @@ pub struct PatchLoss {
 }
 
 impl PatchLoss {
-    /// The sum of the terms, [1].
+    /// The sum of the terms, `[1]`.
     pub fn total(&self) -> Tensor<1> {
         [&self.boxes, &self.mask]
             .into_iter()
@@ -31,7 +31,7 @@ impl PatchLoss {
 /// Binary cross-entropy from logits, per element, without overflow.
 ///
 /// # Shapes
-/// [k] -> [k]
+/// `[k]` -> `[k]`
 pub fn cross_entropy(logits: Tensor<1>, target: f64) -> Tensor<1> {
     // max(x, 0) - x y + ln(1 + e^-|x|)
     relu(logits.clone()) - logits.clone() * target + logits.abs().neg().exp().log1p()
@@ -40,7 +40,7 @@ pub fn cross_entropy(logits: Tensor<1>, target: f64) -> Tensor<1> {
 /// Smooth L1 (Girshick 2015, Eq. 3), mean over all elements.
 ///
 /// # Shapes
-/// [k, 4] each -> [1]
+/// [k, 4] each -> `[1]`
 pub fn smooth_l1(prediction: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     let d = (prediction - target).abs();
     // 0.5 d^2 below 1, d - 0.5 above: with c = min(d, 1) that is c (d - c / 2).
@@ -52,7 +52,7 @@ pub fn smooth_l1(prediction: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
 ///
 /// # Shapes
 /// - `probability`, `target`: [rois, voxels]
-/// - output: [rois]
+/// - output: `[rois]`
 pub fn dice_loss(probability: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     let shared = (probability.clone() * target.clone()).sum_dim(1);
     let sum = probability.sum_dim(1) + target.sum_dim(1);

@@ -1,7 +1,7 @@
 //! The network's arithmetic, channels-last: the model knows these signatures only, so that what
 //! is inside can be replaced.
 //!
-//! On the CPU in 32-bit floats the kernels of `dasl-conv` do the work ([`fast`]); everywhere else
+//! On the CPU in 32-bit floats the kernels of `dasl-conv` do the work (`fast`); everywhere else
 //! Burn's own operations do ([`plain`]).
 
 mod fast;
@@ -13,19 +13,19 @@ use burn::tensor::{DType, Tensor};
 /// Added to variances before their root.
 pub const NORM_EPSILON: f64 = 1e-5;
 
-/// What a norm multiplies by and adds, [c] each.
+/// What a norm multiplies by and adds, `[c]` each.
 pub struct Scale {
-    /// Factor, [c].
+    /// Factor, `[c]`.
     pub gamma: Tensor<1>,
-    /// Summand, [c].
+    /// Summand, `[c]`.
     pub beta: Tensor<1>,
 }
 
-/// Mean and biased variance per channel, [c] each.
+/// Mean and biased variance per channel, `[c]` each.
 pub struct ChannelStats {
-    /// Mean, [c].
+    /// Mean, `[c]`.
     pub mean: Tensor<1>,
-    /// Variance without epsilon, [c].
+    /// Variance without epsilon, `[c]`.
     pub variance: Tensor<1>,
 }
 

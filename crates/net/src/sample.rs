@@ -18,7 +18,7 @@ pub struct SamplePrediction {
     pub start: [i64; 3],
     /// The network's output, [crop, crop, crop], always of the training crop's size.
     pub probability: Array3<f32>,
-    /// Mean of the detection features around the proposal, [c]: the encoder's view of the sample.
+    /// Mean of the detection features around the proposal, `[c]`: the encoder's view of the sample.
     pub encoding: Vec<f32>,
 }
 
