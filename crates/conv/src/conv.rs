@@ -2,16 +2,17 @@
 
 use crate::convolve::{Sink, Weights, convolve};
 use crate::correlate::correlate;
+use crate::memory;
 use crate::pack::Source;
 use crate::simd::Isa;
 use crate::view::{ScaleShift, View, ViewMut, Write};
 
-/// `out[v, o] = bias[o] + sum over taps t, inputs i of a(x[v + t, i]) * weight[t, i, o]`, where `a`
-/// is `norm` (normalisation and `ReLU`, applied as x is read) or nothing; outside the volume a(x) is 0.
+/// `out[v, o] = sum over taps t, inputs i of a(x[v + t, i]) * weight[t, i, o]`, where `a` is `norm`
+/// (normalisation and `ReLU`, applied as x is read) or nothing; outside the volume a(x) is 0.
 ///
 /// # Shapes
-/// x `[n, z, y, x, c_in]`, weight `[kernel, kernel, kernel, c_in, c_out]`, bias `[c_out]`,
-/// out `[n, z, y, x, c_out]`; `dims` is `[n, z, y, x]`; `c_in` and `c_out` are those of the views.
+/// x `[n, z, y, x, c_in]`, weight `[kernel, kernel, kernel, c_in, c_out]`, out
+/// `[n, z, y, x, c_out]`; `dims` is `[n, z, y, x]`.
 ///
 /// # Panics
 /// If kernel is neither 1 nor 3, or a length does not fit the shapes.
@@ -21,13 +22,16 @@ pub fn conv3d(
     dims: [usize; 4],
     weight: &[f32],
     kernel: usize,
-    bias: Option<&[f32]>,
-    out: ViewMut<'_>,
-) {
-    conv3d_on(Isa::best(), x, norm, dims, weight, kernel, bias, out);
+    c_out: usize,
+) -> Vec<f32> {
+    // SAFETY: every voxel is of one tile, which is set.
+    unsafe {
+        memory::array(x.voxels(), c_out, |out| {
+            conv3d_on(Isa::best(), x, norm, dims, weight, kernel, out);
+        })
+    }
 }
 
-#[expect(clippy::too_many_arguments, reason = "as conv3d, and the instruction set")]
 pub(crate) fn conv3d_on(
     isa: Isa,
     x: View<'_>,
@@ -35,16 +39,45 @@ pub(crate) fn conv3d_on(
     dims: [usize; 4],
     weight: &[f32],
     kernel: usize,
-    bias: Option<&[f32]>,
     out: ViewMut<'_>,
 ) {
-    let (c_in, c_out) = (x.channels(), out.channels());
-    check_weight(weight, kernel, c_in, c_out);
+    let c_out = out.channels();
     let source = Source::new(x, norm, dims, 1);
-    let sink = Sink::new(out, Write::Set, bias, dims, 1);
-    let weights =
-        Weights::new(&source, c_out, kernel, |tap, i, o| weight[(tap * c_in + i) * c_out + o]);
-    convolve(isa, &source, &weights, &sink);
+    let sink = Sink::new(out, Write::Set, dims, 1);
+    convolve(isa, &source, &forward_weights(&source, weight, kernel, c_out), &sink);
+}
+
+/// [`conv3d`] (3^3, normalised) from the first `c_in` channels of a buffer to the `c_out` after
+/// them, for the layers of a dense block.
+///
+/// # Shapes
+/// buffer `[n, z, y, x, stride]`
+pub(crate) fn conv3d_within(
+    isa: Isa,
+    buffer: &mut [f32],
+    stride: usize,
+    norm: ScaleShift<'_>,
+    dims: [usize; 4],
+    weight: &[f32],
+    c_in: usize,
+    c_out: usize,
+) {
+    assert!(c_in + c_out <= stride, "channels {c_in}+{c_out} exceed the stride {stride}");
+    assert_eq!(buffer.len(), dims.iter().product::<usize>() * stride, "the buffer's length");
+    let data = buffer.as_mut_ptr();
+    // SAFETY: the buffer has the length asserted, is borrowed for the whole call, and what is
+    // written lies after what is read.
+    let (source, sink) = unsafe {
+        let source = Source::within(data.cast_const(), stride, c_in, norm, dims);
+        (source, Sink::within(data, stride, c_in, c_out, dims))
+    };
+    convolve(isa, &source, &forward_weights(&source, weight, 3, c_out), &sink);
+}
+
+fn forward_weights(source: &Source<'_>, weight: &[f32], kernel: usize, c_out: usize) -> Weights {
+    let c_in = source.channels();
+    check_weight(weight, kernel, c_in, c_out);
+    Weights::new(source, c_out, kernel, |tap, i, o| weight[(tap * c_in + i) * c_out + o])
 }
 
 /// Gradient with respect to the (normalised) input of [`conv3d`].
@@ -60,10 +93,14 @@ pub fn conv3d_input_gradient(
     dims: [usize; 4],
     weight: &[f32],
     kernel: usize,
-    write: Write,
-    dx: ViewMut<'_>,
-) {
-    conv3d_input_gradient_on(Isa::best(), grad, dims, weight, kernel, write, dx);
+    c_in: usize,
+) -> Vec<f32> {
+    // SAFETY: every voxel is of one tile, which is set.
+    unsafe {
+        memory::array(grad.voxels(), c_in, |dx| {
+            conv3d_input_gradient_on(Isa::best(), grad, dims, weight, kernel, dx);
+        })
+    }
 }
 
 pub(crate) fn conv3d_input_gradient_on(
@@ -72,13 +109,12 @@ pub(crate) fn conv3d_input_gradient_on(
     dims: [usize; 4],
     weight: &[f32],
     kernel: usize,
-    write: Write,
     dx: ViewMut<'_>,
 ) {
     let (c_in, c_out) = (dx.channels(), grad.channels());
     check_weight(weight, kernel, c_in, c_out);
     let source = Source::new(grad, None, dims, 1);
-    let sink = Sink::new(dx, write, None, dims, 1);
+    let sink = Sink::new(dx, Write::Set, dims, 1);
     // The same convolution with the taps mirrored and the roles of the channels exchanged.
     let last = kernel.pow(3) - 1;
     let weights = Weights::new(&source, c_in, kernel, |tap, o, i| {
@@ -91,7 +127,7 @@ pub(crate) fn conv3d_input_gradient_on(
 ///
 /// # Shapes
 /// x `[n, z, y, x, c_in]`, grad `[n, z, y, x, c_out]`,
-/// dw `[kernel, kernel, kernel, c_in, c_out]`, overwritten.
+/// dw `[kernel, kernel, kernel, c_in, c_out]`.
 ///
 /// # Panics
 /// If kernel is neither 1 nor 3, or a length does not fit the shapes.
@@ -101,9 +137,8 @@ pub fn conv3d_weight_gradient(
     grad: View<'_>,
     dims: [usize; 4],
     kernel: usize,
-    dw: &mut [f32],
-) {
-    conv3d_weight_gradient_on(Isa::best(), x, norm, grad, dims, kernel, dw);
+) -> Vec<f32> {
+    conv3d_weight_gradient_on(Isa::best(), x, norm, grad, dims, kernel)
 }
 
 pub(crate) fn conv3d_weight_gradient_on(
@@ -113,11 +148,9 @@ pub(crate) fn conv3d_weight_gradient_on(
     grad: View<'_>,
     dims: [usize; 4],
     kernel: usize,
-    dw: &mut [f32],
-) {
-    check_weight(dw, kernel, x.channels(), grad.channels());
+) -> Vec<f32> {
     let (x, grad) = (Source::new(x, norm, dims, 1), Source::new(grad, None, dims, 1));
-    correlate(isa, &x, &grad, dims, kernel, dw);
+    correlate(isa, &x, &grad, dims, kernel)
 }
 
 fn check_weight(weight: &[f32], kernel: usize, c_in: usize, c_out: usize) {

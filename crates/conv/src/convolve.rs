@@ -26,7 +26,6 @@ pub(crate) struct Sink<'a> {
     grid: Grid,
     data: *mut f32,
     write: Write,
-    bias: Option<&'a [f32]>,
     borrowed: PhantomData<&'a mut [f32]>,
 }
 
@@ -37,7 +36,6 @@ impl<'a> Sink<'a> {
     pub(crate) fn new(
         view: ViewMut<'a>,
         write: Write,
-        bias: Option<&'a [f32]>,
         dims: [usize; 4],
         fold: usize,
     ) -> Self {
@@ -45,8 +43,23 @@ impl<'a> Sink<'a> {
         let ViewMut { data, stride, offset, channels } = view;
         let grid = Grid { dims, fold, stride, offset, channels };
         assert_eq!(voxels, grid.voxels(), "the output's length must fit dims {dims:?}");
-        assert!(bias.is_none_or(|bias| bias.len() == channels), "one bias per output channel");
-        Self { grid, data: data.as_mut_ptr(), write, bias, borrowed: PhantomData }
+        Self { grid, data: data.as_mut_ptr(), write, borrowed: PhantomData }
+    }
+
+    /// `channels` channels from `offset` on of the array at `data`, to be set.
+    ///
+    /// # Safety
+    /// The array has the voxels of `dims` and `stride` channels, outlives the sink, and nobody else
+    /// uses these channels.
+    pub(crate) unsafe fn within(
+        data: *mut f32,
+        stride: usize,
+        offset: usize,
+        channels: usize,
+        dims: [usize; 4],
+    ) -> Self {
+        let grid = Grid { dims, fold: 1, stride, offset, channels };
+        Self { grid, data, write: Write::Set, borrowed: PhantomData }
     }
 
     /// Channels, those of folded voxels included.
@@ -244,7 +257,7 @@ impl Taps<'_> {
     }
 }
 
-/// Transposes the sums `[channel, z, y, x]` to channels-last, with bias.
+/// Transposes the sums `[channel, z, y, x]` to channels-last.
 ///
 /// # Safety
 /// The processor has `E`'s instruction set, and no one else uses the tile of the sink.
@@ -268,10 +281,6 @@ unsafe fn write_tile<E: Eight>(
                 // SAFETY: reads `width` floats of `count` planes; writes `count` channels of the
                 // voxels of the tile, which the grid places within the sink.
                 unsafe {
-                    let bias = match sink.bias {
-                        Some(bias) => E::load_first(bias[c..].as_ptr(), count),
-                        None => E::splat(0.0),
-                    };
                     for i in (0..x).step_by(8) {
                         let mut lines = [E::splat(0.0); 8];
                         for (k, line) in lines.iter_mut().enumerate() {
@@ -283,11 +292,11 @@ unsafe fn write_tile<E: Eight>(
                         if x - i >= 8 {
                             // Apart, for the voxels to stay in registers.
                             for (k, voxel) in voxels.into_iter().enumerate() {
-                                sink.put(to.add(k * grid.step()), voxel.add(bias), count);
+                                sink.put(to.add(k * grid.step()), voxel, count);
                             }
                         } else {
                             for (k, voxel) in voxels.into_iter().enumerate().take(x - i) {
-                                sink.put(to.add(k * grid.step()), voxel.add(bias), count);
+                                sink.put(to.add(k * grid.step()), voxel, count);
                             }
                         }
                     }

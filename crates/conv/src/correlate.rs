@@ -28,10 +28,8 @@ pub(crate) fn correlate(
     grad: &Source<'_>,
     dims: [usize; 4],
     kernel: usize,
-    dw: &mut [f32],
-) {
-    let shape = [kernel.pow(3), x.channels(), grad.channels()];
-    assert_eq!(dw.len(), shape.iter().product::<usize>(), "dw must be {shape:?}");
+) -> Vec<f32> {
+    let mut dw = vec![0.0; kernel.pow(3) * x.channels() * grad.channels()];
     let tiles = Tiles::new(dims, TILE);
     let parts = tiles.count().min(PARTS);
     let sums: Vec<Vec<f32>> = (0..parts)
@@ -50,13 +48,13 @@ pub(crate) fn correlate(
         })
         .collect();
     dw.par_chunks_mut(4096).enumerate().for_each(|(i, dw)| {
-        dw.fill(0.0);
         for sums in &sums {
             for (total, sum) in dw.iter_mut().zip(&sums[i * 4096..]) {
                 *total += sum;
             }
         }
     });
+    dw
 }
 
 struct CorrelateTile<'a, const K: usize> {

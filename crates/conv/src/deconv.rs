@@ -4,48 +4,47 @@
 
 use crate::convolve::{Sink, Weights, convolve};
 use crate::correlate::correlate;
+use crate::memory;
 use crate::pack::Source;
 use crate::simd::Isa;
 use crate::view::{ScaleShift, View, ViewMut, Write};
 
-/// `out[2v + t, o] = bias[o] + sum over i of a(x[v, i]) * weight[i, t, o]`, t in {0, 1}^3, where `a`
-/// is `norm` (normalisation and `ReLU`, applied as x is read) or nothing.
+/// Adds `sum over i of a(x[v, i]) * weight[i, t, o]` to `out[2v + t, o]`, t in {0, 1}^3, where `a` is
+/// `norm` (normalisation and `ReLU`, applied as x is read) or nothing.
 ///
 /// # Shapes
-/// x `[n, z, y, x, c_in]`, weight `[c_in, 2, 2, 2, c_out]`, bias `[c_out]`,
-/// out `[n, 2z, 2y, 2x, c_out]`; `dims` is x's `[n, z, y, x]`.
+/// x `[n, z, y, x, c_in]`, weight `[c_in, 2, 2, 2, c_out]`, out `[n, 2z, 2y, 2x, c_out]`; `dims` is
+/// x's `[n, z, y, x]`.
 ///
 /// # Panics
 /// If a length does not fit the shapes.
-pub fn deconv2(
+pub fn add_deconv2(
     x: View<'_>,
     norm: Option<ScaleShift<'_>>,
     dims: [usize; 4],
     weight: &[f32],
-    bias: Option<&[f32]>,
     out: ViewMut<'_>,
 ) {
-    deconv2_on(Isa::best(), x, norm, dims, weight, bias, out);
+    add_deconv2_on(Isa::best(), x, norm, dims, weight, out);
 }
 
-pub(crate) fn deconv2_on(
+pub(crate) fn add_deconv2_on(
     isa: Isa,
     x: View<'_>,
     norm: Option<ScaleShift<'_>>,
     dims: [usize; 4],
     weight: &[f32],
-    bias: Option<&[f32]>,
     out: ViewMut<'_>,
 ) {
     check_weight(weight, x.channels(), out.channels());
     let source = Source::new(x, norm, dims, 1);
-    let sink = Sink::new(out, Write::Set, bias, dims, 2);
+    let sink = Sink::new(out, Write::Add, dims, 2);
     let outputs = sink.channels();
     let weights = Weights::new(&source, outputs, 1, |_, i, o| weight[i * outputs + o]);
     convolve(isa, &source, &weights, &sink);
 }
 
-/// Gradient with respect to the (normalised) input of [`deconv2`].
+/// Gradient with respect to the (normalised) input of [`add_deconv2`].
 ///
 /// # Shapes
 /// grad `[n, 2z, 2y, 2x, c_out]`, weight `[c_in, 2, 2, 2, c_out]`, dx `[n, z, y, x, c_in]`;
@@ -57,10 +56,14 @@ pub fn deconv2_input_gradient(
     grad: View<'_>,
     dims: [usize; 4],
     weight: &[f32],
-    write: Write,
-    dx: ViewMut<'_>,
-) {
-    deconv2_input_gradient_on(Isa::best(), grad, dims, weight, write, dx);
+    c_in: usize,
+) -> Vec<f32> {
+    // SAFETY: every voxel is of one tile, which is set.
+    unsafe {
+        memory::array(dims.iter().product(), c_in, |dx| {
+            deconv2_input_gradient_on(Isa::best(), grad, dims, weight, dx);
+        })
+    }
 }
 
 pub(crate) fn deconv2_input_gradient_on(
@@ -68,22 +71,21 @@ pub(crate) fn deconv2_input_gradient_on(
     grad: View<'_>,
     dims: [usize; 4],
     weight: &[f32],
-    write: Write,
     dx: ViewMut<'_>,
 ) {
     check_weight(weight, dx.channels(), grad.channels());
     let source = Source::new(grad, None, dims, 2);
     let outputs = source.channels();
     let weights = Weights::new(&source, dx.channels(), 1, |_, o, i| weight[i * outputs + o]);
-    let sink = Sink::new(dx, write, None, dims, 1);
+    let sink = Sink::new(dx, Write::Set, dims, 1);
     convolve(isa, &source, &weights, &sink);
 }
 
-/// Gradient with respect to the weights of [`deconv2`], `norm` being applied as there.
+/// Gradient with respect to the weights of [`add_deconv2`], `norm` being applied as there.
 ///
 /// # Shapes
-/// x `[n, z, y, x, c_in]`, grad `[n, 2z, 2y, 2x, c_out]`, dw `[c_in, 2, 2, 2, c_out]`, overwritten;
-/// `dims` is x's `[n, z, y, x]`.
+/// x `[n, z, y, x, c_in]`, grad `[n, 2z, 2y, 2x, c_out]`, dw `[c_in, 2, 2, 2, c_out]`; `dims` is
+/// x's `[n, z, y, x]`.
 ///
 /// # Panics
 /// If a length does not fit the shapes.
@@ -92,9 +94,8 @@ pub fn deconv2_weight_gradient(
     norm: Option<ScaleShift<'_>>,
     grad: View<'_>,
     dims: [usize; 4],
-    dw: &mut [f32],
-) {
-    deconv2_weight_gradient_on(Isa::best(), x, norm, grad, dims, dw);
+) -> Vec<f32> {
+    deconv2_weight_gradient_on(Isa::best(), x, norm, grad, dims)
 }
 
 pub(crate) fn deconv2_weight_gradient_on(
@@ -103,11 +104,9 @@ pub(crate) fn deconv2_weight_gradient_on(
     norm: Option<ScaleShift<'_>>,
     grad: View<'_>,
     dims: [usize; 4],
-    dw: &mut [f32],
-) {
-    check_weight(dw, x.channels(), grad.channels());
+) -> Vec<f32> {
     let (x, grad) = (Source::new(x, norm, dims, 1), Source::new(grad, None, dims, 2));
-    correlate(isa, &x, &grad, dims, 1, dw);
+    correlate(isa, &x, &grad, dims, 1)
 }
 
 fn check_weight(weight: &[f32], c_in: usize, c_out: usize) {

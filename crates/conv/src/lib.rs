@@ -33,9 +33,12 @@ mod conv;
 mod convolve;
 mod correlate;
 mod deconv;
+mod dense;
 mod grid;
+mod memory;
 mod norm;
 mod pack;
+mod peak;
 mod pool;
 mod scratch;
 mod simd;
@@ -44,12 +47,14 @@ mod tiles;
 mod view;
 
 pub use conv::{conv3d, conv3d_input_gradient, conv3d_weight_gradient};
-pub use deconv::{deconv2, deconv2_input_gradient, deconv2_weight_gradient};
-pub use norm::{BatchNorm, norm_relu, norm_relu_gradient};
+pub use deconv::{add_deconv2, deconv2_input_gradient, deconv2_weight_gradient};
+pub use dense::{DenseBlock, DenseGradient};
+pub use norm::{BatchNorm, norm_relu_gradient};
+pub use peak::measured_peak;
 pub use pool::{max_pool2, max_pool2_gradient};
 pub use simd::Isa;
-pub use sums::{bias_gradient, channel_stats};
-pub use view::{ScaleShift, View, ViewMut, Write};
+pub use sums::channel_stats;
+pub use view::{ScaleShift, View, ViewMut};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::simd::{Eight, Isa, Kernel, Lanes, Registers};
 use crate::sums::{BLOCK, VOXELS};
-use crate::view::{ScaleShift, View, ViewMut, Write};
+use crate::view::{ScaleShift, View, ViewMut};
 
 /// The parameters of `y = max(0, (x - mean) / sqrt(variance + epsilon) * gamma + beta)`, one value per
 /// channel. Mean and variance are those of the batch in training ([`crate::channel_stats`]), running
@@ -37,114 +37,54 @@ impl BatchNorm<'_> {
     }
 }
 
-/// `out = max(0, x * scale + shift)`.
-///
-/// # Shapes
-/// x and out `[voxels, c]`, scale and shift `[c]`.
-///
-/// # Panics
-/// If a length does not fit the shapes.
-pub fn norm_relu(x: View<'_>, norm: ScaleShift<'_>, out: ViewMut<'_>) {
-    norm_relu_on(Isa::best(), x, norm, out);
-}
-
-pub(crate) fn norm_relu_on(isa: Isa, x: View<'_>, norm: ScaleShift<'_>, out: ViewMut<'_>) {
-    norm.check(x.channels);
-    assert_eq!((x.voxels(), x.channels), (out.voxels(), out.channels), "x and out differ in shape");
-    let ViewMut { data, stride, offset, channels } = out;
-    let parts = data.par_chunks_mut(VOXELS * stride).zip(x.data.par_chunks(VOXELS * x.stride));
-    parts.for_each(|(data, x_data)| {
-        let x = View { data: x_data, ..x };
-        isa.run(Forward { x, norm, out: ViewMut { data, stride, offset, channels } });
-    });
-}
-
-struct Forward<'a> {
-    x: View<'a>,
-    norm: ScaleShift<'a>,
-    out: ViewMut<'a>,
-}
-
-impl Kernel for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<R: Registers, const V: usize>(self) {
-        let Self { x, norm, out } = self;
-        let blocks = out.data.chunks_mut(BLOCK * out.stride);
-        for (to, from) in blocks.zip(x.data.chunks(BLOCK * x.stride)) {
-            for c in (0..x.channels).step_by(8) {
-                let count = 8.min(x.channels - c);
-                // SAFETY: the instruction set exists by this function's contract; `count` channels
-                // are within the views' parts of each voxel.
-                unsafe {
-                    let scale = R::Eight::load_first(norm.scale[c..].as_ptr(), count);
-                    let shift = R::Eight::load_first(norm.shift[c..].as_ptr(), count);
-                    let voxels = to.chunks_exact_mut(out.stride);
-                    for (to, from) in voxels.zip(from.chunks_exact(x.stride)) {
-                        let x = R::Eight::load_first(from.as_ptr().add(x.offset + c), count);
-                        let y = shift.add_product(x, scale).max(R::Eight::splat(0.0));
-                        y.store_first(to.as_mut_ptr().add(out.offset + c), count);
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// Gradients of training-mode batch norm followed by `ReLU`; y is not needed, its sign is recomputed.
 ///
 /// With h = (x - mean) / sqrt(variance + epsilon), g = grad where y > 0, else 0, and N voxels:
 /// dbeta = sum g, dgamma = sum g h, dx = gamma / sqrt(variance + epsilon) (g - dbeta/N - h dgamma/N).
 ///
 /// # Shapes
-/// x, grad (with respect to y) and dx `[voxels, c]`; dgamma and dbeta `[c]`, overwritten.
+/// x and grad (with respect to y; it becomes dx) `[voxels, c]`; dgamma and dbeta `[c]`, returned.
 ///
 /// # Panics
 /// If a length does not fit the shapes.
 pub fn norm_relu_gradient(
     x: View<'_>,
-    grad: View<'_>,
     norm: &BatchNorm<'_>,
-    write: Write,
-    dx: ViewMut<'_>,
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
-) {
-    norm_relu_gradient_on(Isa::best(), x, grad, norm, write, dx, dgamma, dbeta);
+    grad: ViewMut<'_>,
+) -> (Vec<f32>, Vec<f32>) {
+    norm_relu_gradient_on(Isa::best(), x, None, norm, grad)
 }
 
-#[expect(clippy::too_many_arguments, reason = "as norm_relu_gradient, and the instruction set")]
+/// [`norm_relu_gradient`] with the gradient apart, to whose dx is added; without one it is in `dx`.
 pub(crate) fn norm_relu_gradient_on(
     isa: Isa,
     x: View<'_>,
-    grad: View<'_>,
+    grad: Option<View<'_>>,
     norm: &BatchNorm<'_>,
-    write: Write,
     dx: ViewMut<'_>,
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
-) {
+) -> (Vec<f32>, Vec<f32>) {
     let shape = (x.voxels(), x.channels);
-    assert_eq!(shape, (grad.voxels(), grad.channels), "x and grad differ in shape");
     assert_eq!(shape, (dx.voxels(), dx.channels), "x and dx differ in shape");
-    for values in [norm.mean, norm.variance, norm.gamma, norm.beta, dgamma, dbeta] {
-        assert_eq!(values.len(), x.channels, "one parameter and gradient per channel");
+    if let Some(grad) = grad {
+        assert_eq!(shape, (grad.voxels(), grad.channels), "x and grad differ in shape");
+    }
+    for values in [norm.mean, norm.variance, norm.gamma, norm.beta] {
+        assert_eq!(values.len(), x.channels, "one parameter per channel");
     }
     let (scale, shift) = norm.scale_shift();
     let affine = ScaleShift { scale: &scale, shift: &shift };
-    let chunks =
-        x.data.par_chunks(VOXELS * x.stride).zip(grad.data.par_chunks(VOXELS * grad.stride));
-
-    let parts: Vec<_> = chunks
-        .clone()
-        .map(|(x_data, grad_data)| {
-            let (x, grad) = (View { data: x_data, ..x }, View { data: grad_data, ..grad });
+    let parts = shape.0.div_ceil(VOXELS);
+    let all = grad.unwrap_or(dx.view());
+    let parts: Vec<_> = (0..parts)
+        .into_par_iter()
+        .map(|part| {
+            let (x, grad) = (x.part_of(part, VOXELS), all.part_of(part, VOXELS));
             isa.run(Sums { x, grad, affine, mean: norm.mean })
         })
         .collect();
     let voxels = shape.0 as f64;
     let mut slopes = Slopes { grad: scale.clone(), x: Vec::new(), constant: Vec::new() };
+    let (mut dgamma, mut dbeta) = (Vec::new(), Vec::new());
     for c in 0..x.channels {
         let inverse = f64::from(norm.inverse_deviation(c));
         let sum: f64 = parts.iter().map(|part| part[c][0]).sum();
@@ -152,16 +92,18 @@ pub(crate) fn norm_relu_gradient_on(
         let scale = f64::from(scale[c]);
         slopes.x.push((-scale * inverse * inverse * product / voxels) as f32);
         slopes.constant.push((-scale * sum / voxels) as f32);
-        dbeta[c] = sum as f32;
-        dgamma[c] = (product * inverse) as f32;
+        dbeta.push(sum as f32);
+        dgamma.push((product * inverse) as f32);
     }
 
     let ViewMut { data, stride, offset, channels } = dx;
-    data.par_chunks_mut(VOXELS * stride).zip(chunks).for_each(|(data, (x_data, grad_data))| {
-        let (x, grad) = (View { data: x_data, ..x }, View { data: grad_data, ..grad });
+    data.par_chunks_mut(VOXELS * stride).enumerate().for_each(|(part, data)| {
+        let x = x.part_of(part, VOXELS);
+        let grad = grad.map(|grad| grad.part_of(part, VOXELS));
         let dx = ViewMut { data, stride, offset, channels };
-        isa.run(Backward { x, grad, affine, mean: norm.mean, slopes: &slopes, write, dx });
+        isa.run(Backward { x, grad, affine, mean: norm.mean, slopes: &slopes, dx });
     });
+    (dgamma, dbeta)
 }
 
 /// Sums of g and of g (x - mean).
@@ -222,11 +164,11 @@ struct Slopes {
 
 struct Backward<'a> {
     x: View<'a>,
-    grad: View<'a>,
+    /// Whose dx is added to `dx`; else `dx` holds the gradient.
+    grad: Option<View<'a>>,
     affine: ScaleShift<'a>,
     mean: &'a [f32],
     slopes: &'a Slopes,
-    write: Write,
     dx: ViewMut<'a>,
 }
 
@@ -235,9 +177,10 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     unsafe fn run<R: Registers, const V: usize>(self) {
-        let Self { x, grad, affine, mean, slopes, write, dx } = self;
-        let blocks = x.data.chunks(BLOCK * x.stride).zip(grad.data.chunks(BLOCK * grad.stride));
-        for (to, (x_block, grad_block)) in dx.data.chunks_mut(BLOCK * dx.stride).zip(blocks) {
+        let Self { x, grad, affine, mean, slopes, dx } = self;
+        let voxels = x.voxels();
+        assert!(voxels == dx.voxels() && grad.is_none_or(|grad| grad.voxels() == voxels));
+        for first in (0..voxels).step_by(BLOCK) {
             for c in (0..x.channels).step_by(8) {
                 let count = 8.min(x.channels - c);
                 // SAFETY: the instruction set exists by this function's contract; `count` channels
@@ -249,19 +192,27 @@ impl Kernel for Backward<'_> {
                     let slope_grad = R::Eight::load_first(slopes.grad[c..].as_ptr(), count);
                     let slope_x = R::Eight::load_first(slopes.x[c..].as_ptr(), count);
                     let constant = R::Eight::load_first(slopes.constant[c..].as_ptr(), count);
-                    let voxels = x_block.chunks_exact(x.stride);
-                    let voxels = voxels.zip(grad_block.chunks_exact(grad.stride));
-                    for (to, (xs, grads)) in to.chunks_exact_mut(dx.stride).zip(voxels) {
-                        let x = R::Eight::load_first(xs.as_ptr().add(x.offset + c), count);
-                        let g = R::Eight::load_first(grads.as_ptr().add(grad.offset + c), count);
-                        let g = g.where_positive(shift.add_product(x, scale));
-                        let to = to.as_mut_ptr().add(dx.offset + c);
-                        let mut value =
-                            constant.add_product(slope_grad, g).add_product(slope_x, x.sub(mean));
-                        if write == Write::Add {
+                    let mut to = dx.data.as_mut_ptr().add(first * dx.stride + dx.offset + c);
+                    let mut xs = x.data.as_ptr().add(first * x.stride + x.offset + c);
+                    let (mut grads, step) = match grad {
+                        Some(g) => (g.data.as_ptr().add(first * g.stride + g.offset + c), g.stride),
+                        None => (to.cast_const(), dx.stride),
+                    };
+                    for _ in first..voxels.min(first + BLOCK) {
+                        let x_here = R::Eight::load_first(xs, count);
+                        let g = R::Eight::load_first(grads, count);
+                        let g = g.where_positive(shift.add_product(x_here, scale));
+                        let mut value = constant
+                            .add_product(slope_grad, g)
+                            .add_product(slope_x, x_here.sub(mean));
+                        if grad.is_some() {
                             value = value.add(R::Eight::load_first(to, count));
                         }
                         value.store_first(to, count);
+                        // The last step may leave the array; nothing is read there.
+                        to = to.wrapping_add(dx.stride);
+                        xs = xs.wrapping_add(x.stride);
+                        grads = grads.wrapping_add(step);
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! The input of one tile, transposed into a zero-padded scratch `[z, y, channel, x]`.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::grid::Grid;
@@ -8,13 +9,18 @@ use crate::simd::Eight;
 use crate::tiles::Tile;
 use crate::view::{ScaleShift, View};
 
-/// An array to read, with what is applied while it is read.
+/// An array to read, with what is applied while it is read. A pointer, since other channels of the
+/// same array may be written meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source<'a> {
     grid: Grid,
-    data: &'a [f32],
+    data: *const f32,
     norm: Option<ScaleShift<'a>>,
+    borrowed: PhantomData<&'a [f32]>,
 }
+
+// SAFETY: the channels that are read are not written while it exists, by the contract of `within`.
+unsafe impl Sync for Source<'_> {}
 
 impl<'a> Source<'a> {
     pub(crate) fn new(
@@ -29,7 +35,24 @@ impl<'a> Source<'a> {
         if let Some(norm) = norm {
             norm.check(channels);
         }
-        Self { grid, data, norm }
+        Self { grid, data: data.as_ptr(), norm, borrowed: PhantomData }
+    }
+
+    /// The first `channels` channels of the array at `data`.
+    ///
+    /// # Safety
+    /// The array has the voxels of `dims` and `stride` channels, outlives the source, and nobody
+    /// writes the channels that are read.
+    pub(crate) unsafe fn within(
+        data: *const f32,
+        stride: usize,
+        channels: usize,
+        norm: ScaleShift<'a>,
+        dims: [usize; 4],
+    ) -> Self {
+        norm.check(channels);
+        let grid = Grid { dims, fold: 1, stride, offset: 0, channels };
+        Self { grid, data, norm: Some(norm), borrowed: PhantomData }
     }
 
     /// Channels, those of folded voxels included.
@@ -113,7 +136,8 @@ impl Patch {
                 let count = (grid.channels - first).min(channels.len() - done);
                 let at = grid.at([n, z - halo, y - halo, from_x], group) + first;
                 let line = Line {
-                    from: &source.data[at..at + (width - 1) * grid.step() + count],
+                    // SAFETY: the grid places this voxel and this channel within the array.
+                    from: unsafe { source.data.add(at) },
                     step: grid.step(),
                     channels: count,
                     width,
@@ -122,7 +146,7 @@ impl Patch {
                         shift: &norm.shift[first..first + count],
                     }),
                 };
-                // SAFETY: by this function's own contract.
+                // SAFETY: by this function's own contract; the row's `width` voxels exist.
                 unsafe { line.transpose::<E>(&mut row[done * self.pitch + left..], self.pitch) };
                 done += count;
             }
@@ -132,7 +156,8 @@ impl Patch {
 
 /// Channels of one voxel of the source, for all x of a row.
 struct Line<'a> {
-    from: &'a [f32],
+    /// The first voxel's first channel.
+    from: *const f32,
     step: usize,
     channels: usize,
     width: usize,
@@ -143,31 +168,31 @@ impl Line<'_> {
     /// Writes each channel's `width` floats, `pitch` from channel to channel.
     ///
     /// # Safety
-    /// The processor has `E`'s instruction set.
+    /// The processor has `E`'s instruction set; `width` voxels can be read, `step` floats apart.
     #[inline(always)]
     unsafe fn transpose<E: Eight>(&self, to: &mut [f32], pitch: usize) {
         let &Self { from, step, channels, width, norm } = self;
-        assert!(from.len() >= (width - 1) * step + channels);
         assert!(to.len() >= (channels - 1) * pitch + width);
         if width < 8 || channels == 1 {
             for c in 0..channels {
                 let (scale, shift) = norm.map_or((1.0, 0.0), |norm| (norm.scale[c], norm.shift[c]));
                 for x in 0..width {
-                    let value = from[x * step + c];
+                    // SAFETY: a channel of a voxel of the line.
+                    let value = unsafe { *from.add(x * step + c) };
                     to[c * pitch + x] =
                         if norm.is_some() { (value * scale + shift).max(0.0) } else { value };
                 }
             }
             return;
         }
-        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+        let to = to.as_mut_ptr();
         for x in (0..width).step_by(8) {
             // The last eight overlap the ones before, which writes the same again.
             let x = x.min(width - 8);
             for c in (0..channels).step_by(8) {
                 let count = 8.min(channels - c);
-                // SAFETY: 8 voxels from x and `count` channels from c are within the line, and the
-                // lengths were asserted above.
+                // SAFETY: 8 voxels from x and `count` channels from c are within the line, and `to`
+                // has room for them, asserted above.
                 unsafe {
                     let from = from.add(x * step + c);
                     let mut lines = [E::splat(0.0); 8];

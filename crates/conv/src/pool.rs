@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
+use crate::memory;
 use crate::simd::{Eight, Isa, Kernel, Lanes, Registers};
-use crate::view::{View, ViewMut, Write};
+use crate::view::{View, ViewMut};
 
 /// Maximum of each 2^3 block of voxels; argmax is its place `(z * 2 + y) * 2 + x` within the block, the
 /// first one where several are equal.
@@ -13,8 +14,15 @@ use crate::view::{View, ViewMut, Write};
 ///
 /// # Panics
 /// If z, y or x is odd, or a length does not fit the shapes.
-pub fn max_pool2(x: View<'_>, dims: [usize; 4], out: ViewMut<'_>, argmax: &mut [u8]) {
-    max_pool2_on(Isa::best(), x, dims, out, argmax);
+pub fn max_pool2(x: View<'_>, dims: [usize; 4]) -> (Vec<f32>, Vec<u8>) {
+    let mut argmax = vec![0; x.voxels() / 8 * x.channels];
+    // SAFETY: every row is set.
+    let out = unsafe {
+        memory::array(x.voxels() / 8, x.channels, |out| {
+            max_pool2_on(Isa::best(), x, dims, out, &mut argmax);
+        })
+    };
+    (out, argmax)
 }
 
 pub(crate) fn max_pool2_on(
@@ -101,14 +109,13 @@ impl Kernel for PoolRow<'_> {
 ///
 /// # Panics
 /// If a length does not fit the shapes.
-pub fn max_pool2_gradient(
-    grad: View<'_>,
-    argmax: &[u8],
-    dims: [usize; 4],
-    write: Write,
-    dx: ViewMut<'_>,
-) {
-    max_pool2_gradient_on(Isa::best(), grad, argmax, dims, write, dx);
+pub fn max_pool2_gradient(grad: View<'_>, argmax: &[u8], dims: [usize; 4]) -> Vec<f32> {
+    // SAFETY: every row is set.
+    unsafe {
+        memory::array(8 * grad.voxels(), grad.channels, |dx| {
+            max_pool2_gradient_on(Isa::best(), grad, argmax, dims, dx);
+        })
+    }
 }
 
 pub(crate) fn max_pool2_gradient_on(
@@ -116,7 +123,6 @@ pub(crate) fn max_pool2_gradient_on(
     grad: View<'_>,
     argmax: &[u8],
     dims: [usize; 4],
-    write: Write,
     dx: ViewMut<'_>,
 ) {
     let [n, dims_z, dims_y, dims_x] = dims;
@@ -132,7 +138,7 @@ pub(crate) fn max_pool2_gradient_on(
         let grad_row = &grad.data[first * grad.stride..(first + dims_x) * grad.stride];
         let argmax = &argmax[first * grad.channels..(first + dims_x) * grad.channels];
         let grad = View { data: grad_row, ..grad };
-        isa.run(UnpoolRow { grad, argmax, corner, write, dx, stride, offset });
+        isa.run(UnpoolRow { grad, argmax, corner, dx, stride, offset });
     });
 }
 
@@ -141,7 +147,6 @@ struct UnpoolRow<'a> {
     grad: View<'a>,
     argmax: &'a [u8],
     corner: u8,
-    write: Write,
     dx: &'a mut [f32],
     stride: usize,
     offset: usize,
@@ -160,8 +165,7 @@ impl Kernel for UnpoolRow<'_> {
             let grad = &data[x * stride + offset..][..channels];
             let places = &self.argmax[x * channels..][..channels];
             for ((dx, &grad), &place) in dx.iter_mut().zip(grad).zip(places) {
-                let value = if place == corner { grad } else { 0.0 };
-                *dx = if self.write == Write::Add { *dx + value } else { value };
+                *dx = if place == corner { grad } else { 0.0 };
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Sums over all voxels, per channel: batch statistics and gradients of biases.
+//! Sums over all voxels, per channel: batch statistics.
 
 use rayon::prelude::*;
 
@@ -47,30 +47,6 @@ pub(crate) fn channel_stats_on(isa: Isa, x: View<'_>) -> (Vec<f32>, Vec<f32>) {
         result.1[c] = (squares / count).max(0.0) as f32;
     }
     result
-}
-
-/// Gradient of a convolution's bias: the sum of `grad` over all voxels.
-///
-/// # Shapes
-/// grad `[n, z, y, x, c_out]`, db `[c_out]`, overwritten.
-///
-/// # Panics
-/// If db's length is not the number of channels.
-pub fn bias_gradient(grad: View<'_>, db: &mut [f32]) {
-    bias_gradient_on(Isa::best(), grad, db);
-}
-
-pub(crate) fn bias_gradient_on(isa: Isa, grad: View<'_>, db: &mut [f32]) {
-    assert_eq!(db.len(), grad.channels, "one db per channel");
-    let origin = vec![0.0; grad.channels];
-    let parts: Vec<_> = grad
-        .data
-        .par_chunks(VOXELS * grad.stride)
-        .map(|data| isa.run(Moments { part: View { data, ..grad }, origin: &origin }))
-        .collect();
-    for (c, db) in db.iter_mut().enumerate() {
-        *db = parts.iter().map(|moments| moments[c][0]).sum::<f64>() as f32;
-    }
 }
 
 /// Sums of `x - origin` and of its square.

@@ -1,6 +1,7 @@
 //! All kernels, on every instruction set of the machine, against plain loops in double precision.
 
 mod conv;
+mod dense;
 mod norm;
 mod pool;
 

@@ -36,6 +36,13 @@ impl<'a> View<'a> {
     pub fn channels(&self) -> usize {
         self.channels
     }
+
+    /// The `index`-th run of `voxels` voxels, shorter at the end.
+    pub(crate) fn part_of(&self, index: usize, voxels: usize) -> Self {
+        let end = (index + 1) * voxels * self.stride;
+        let data = &self.data[index * voxels * self.stride..end.min(self.data.len())];
+        Self { data, ..*self }
+    }
 }
 
 /// As [`View`], to be written: the other channels of the array are left as they are.
@@ -74,6 +81,11 @@ impl<'a> ViewMut<'a> {
     pub fn channels(&self) -> usize {
         self.channels
     }
+
+    /// The same to be read.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { data: self.data, stride: self.stride, offset: self.offset, channels: self.channels }
+    }
 }
 
 fn check(len: usize, stride: usize, offset: usize, channels: usize) {
@@ -100,7 +112,7 @@ impl ScaleShift<'_> {
 
 /// What happens to the values that are there before: an input's gradient is the sum over its uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
+pub(crate) enum Write {
     /// They are overwritten.
     Set,
     /// The result is added to them.

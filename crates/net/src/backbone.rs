@@ -4,8 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::config::NetConfig;
-use crate::dense::DenseBlock;
-use crate::layer::{Conv, Init, NormConv, NormDeconv};
+use crate::layer::{Conv, DenseBlock, Init, NormConv, NormDeconv};
 use crate::ops::max_pool2;
 
 /// What the two branches work on.
@@ -71,10 +70,10 @@ impl Backbone {
         let d1 = self.dense1.forward(max_pool2(stem.clone())); // 1/2
         let d2 = self.dense2.forward(max_pool2(self.transition1.forward(d1.clone()))); // 1/4
         let d3 = self.dense3.forward(max_pool2(self.transition2.forward(d2.clone()))); // 1/8
-        let p2 = self.smooth2.forward(self.up2.forward(d3) + self.lateral2.forward(d2)); // 1/4
-        let p1 = self.up1.forward(p2.clone()) + self.lateral1.forward(d1); // 1/2
+        let p2 = self.smooth2.forward(self.up2.forward(d3, self.lateral2.forward(d2))); // 1/4
+        let p1 = self.up1.forward(p2.clone(), self.lateral1.forward(d1)); // 1/2
         let p1 = self.smooth1.forward(p1);
-        let p0 = self.smooth0.forward(self.up0.forward(p1) + stem); // 1/1
+        let p0 = self.smooth0.forward(self.up0.forward(p1, stem)); // 1/1
         Features { p2, p0 }
     }
 }

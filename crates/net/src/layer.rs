@@ -1,11 +1,11 @@
-//! Layers that own weights: convolution, norm + ReLU + convolution, deconvolution.
+//! Layers that own weights: convolution, norm + ReLU + convolution, dense block, deconvolution.
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::ops::{self, ChannelStats, Scale};
+use crate::ops::{self, ChannelStats, DenseLayer, Scale};
 
 /// Share of a new batch in the running statistics: small, since a batch is one or two patches.
 const RUNNING_SHARE: f64 = 0.02;
@@ -142,7 +142,41 @@ impl NormConv {
     }
 }
 
-/// Norm, ReLU, deconvolution: doubles the size. No bias: a norm follows.
+/// Layers of [norm, ReLU, conv 3^3], each of which sees all channels before it: a DenseBlock
+/// (Huang et al. 2017; in 3D Yu et al. 2017, reference 9 of the paper).
+#[derive(Module, Debug)]
+pub struct DenseBlock {
+    layers: Vec<NormConv>,
+}
+
+impl DenseBlock {
+    /// `layers` layers that add `growth` channels each.
+    pub fn new(init: &mut Init, c_in: usize, layers: usize, growth: usize) -> Self {
+        let layers = (0..layers).map(|i| NormConv::new(init, 3, c_in + i * growth, growth));
+        Self { layers: layers.collect() }
+    }
+
+    /// # Shapes
+    /// [n, z, y, x, `c_in`] -> [n, z, y, x, `c_in` + layers * growth]
+    pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let layer = |l: &NormConv| DenseLayer { scale: l.norm.scale(), weight: l.weight.val() };
+        if !x.device().is_autodiff() {
+            let layers = self.layers.iter().map(|l| (layer(l), l.norm.running()));
+            return ops::dense(x, layers.collect());
+        }
+        let (out, batch) = ops::dense_train(x, self.layers.iter().map(layer).collect());
+        for layer in &self.layers {
+            let [reads] = layer.norm.gamma.dims();
+            let first = |t: &Tensor<1>| t.clone().narrow(0, 0, reads);
+            let (mean, variance) = (first(&batch.mean), first(&batch.variance));
+            layer.norm.learn(ChannelStats { mean, variance });
+        }
+        out
+    }
+}
+
+/// Norm, ReLU, deconvolution, which doubles the size; added to a lateral map. No bias: a norm
+/// follows.
 #[derive(Module, Debug)]
 pub struct NormDeconv {
     norm: Norm,
@@ -157,13 +191,14 @@ impl NormDeconv {
     }
 
     /// # Shapes
-    /// [n, z, y, x, `c_in`] -> [n, 2z, 2y, 2x, `c_out`]
-    pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+    /// [n, z, y, x, `c_in`] and [n, 2z, 2y, 2x, `c_out`] -> [n, 2z, 2y, 2x, `c_out`]
+    pub fn forward(&self, x: Tensor<5>, onto: Tensor<5>) -> Tensor<5> {
+        let (scale, weight) = (self.norm.scale(), self.weight.val());
         if x.device().is_autodiff() {
-            let (out, batch) = ops::norm_deconv_train(x, self.norm.scale(), self.weight.val());
+            let (out, batch) = ops::norm_deconv_train(x, scale, weight, onto);
             self.norm.learn(batch);
             return out;
         }
-        ops::norm_deconv(x, self.norm.scale(), self.norm.running(), self.weight.val())
+        ops::norm_deconv(x, scale, self.norm.running(), weight, onto)
     }
 }

@@ -4,7 +4,6 @@
 pub mod anchor;
 pub mod backbone;
 pub mod config;
-pub mod dense;
 pub mod infer;
 pub mod instance;
 pub mod intensity;
@@ -14,6 +13,7 @@ pub mod model;
 pub mod ops;
 pub mod optimizer;
 pub mod patch;
+pub mod patch_pass;
 pub mod sample;
 pub mod trainer;
 pub mod weights;

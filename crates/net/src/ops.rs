@@ -65,25 +65,27 @@ pub fn norm_conv(x: Tensor<5>, scale: Scale, stats: ChannelStats, weight: Tensor
     plain::conv3d(plain::norm_relu(x, scale, stats), weight)
 }
 
-/// Batch norm with this batch's statistics, ReLU, deconvolution with kernel 2 and stride 2.
+/// Batch norm with this batch's statistics, ReLU, deconvolution with kernel 2 and stride 2, added
+/// to `onto`.
 ///
 /// # Shapes
 /// - `x`: [n, z, y, x, `c_in`]
 /// - `weight`: [`c_in`, 2, 2, 2, `c_out`]
-/// - output: [n, 2z, 2y, 2x, `c_out`]
+/// - `onto` and output: [n, 2z, 2y, 2x, `c_out`]
 pub fn norm_deconv_train(
     x: Tensor<5>,
     scale: Scale,
     weight: Tensor<5>,
+    onto: Tensor<5>,
 ) -> (Tensor<5>, ChannelStats) {
     if is_fast(&x) {
-        return fast::norm_deconv_train(x, scale, weight);
+        return fast::norm_deconv_train(x, scale, weight, onto);
     }
     let (x, stats) = plain::norm_relu_train(x, scale);
-    (plain::deconv2(x, weight), stats)
+    (onto + plain::deconv2(x, weight), stats)
 }
 
-/// Batch norm with given statistics, ReLU, deconvolution.
+/// Batch norm with given statistics, ReLU, deconvolution, added to `onto`.
 ///
 /// # Shapes
 /// As [`norm_deconv_train`].
@@ -92,11 +94,38 @@ pub fn norm_deconv(
     scale: Scale,
     stats: ChannelStats,
     weight: Tensor<5>,
+    onto: Tensor<5>,
 ) -> Tensor<5> {
     if is_fast(&x) {
-        return fast::norm_deconv(x, scale, stats, weight);
+        return fast::norm_deconv(x, scale, stats, weight, onto);
     }
-    plain::deconv2(plain::norm_relu(x, scale, stats), weight)
+    onto + plain::deconv2(plain::norm_relu(x, scale, stats), weight)
+}
+
+/// One layer of a dense block: norm, ReLU, 3^3 convolution.
+pub struct DenseLayer {
+    /// Of the norm, `[c_in]`.
+    pub scale: Scale,
+    /// [3, 3, 3, `c_in`, growth].
+    pub weight: Tensor<5>,
+}
+
+/// A dense block with this batch's statistics: every layer reads all channels before it. The
+/// statistics of all channels that are read come back, detached; each layer's are the first ones.
+///
+/// # Shapes
+/// - `x`: [n, z, y, x, c]; layer i reads c + i * growth channels
+/// - output: [n, z, y, x, c + layers * growth]
+pub fn dense_train(x: Tensor<5>, layers: Vec<DenseLayer>) -> (Tensor<5>, ChannelStats) {
+    if is_fast(&x) { fast::dense_train(x, layers) } else { plain::dense_train(x, layers) }
+}
+
+/// A dense block with given statistics of each layer.
+///
+/// # Shapes
+/// As [`dense_train`].
+pub fn dense(x: Tensor<5>, layers: Vec<(DenseLayer, ChannelStats)>) -> Tensor<5> {
+    if is_fast(&x) { fast::dense(x, layers) } else { plain::dense(x, layers) }
 }
 
 /// Max pooling with kernel 2 and stride 2: halves the size.

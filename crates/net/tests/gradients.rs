@@ -5,8 +5,7 @@ use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use dasl_net::anchor::{Anchors, Cube};
 use dasl_net::backbone::Backbone;
 use dasl_net::config::{Config, NetConfig, Preset};
-use dasl_net::dense::DenseBlock;
-use dasl_net::layer::{Conv, Init, NormConv, NormDeconv, normal};
+use dasl_net::layer::{Conv, DenseBlock, Init, NormConv, NormDeconv, normal};
 use dasl_net::loss::{detection_loss, dice_loss, mask_loss, smooth_l1};
 use dasl_net::model::NoduleRcnn;
 use dasl_net::ops::max_pool2;
@@ -145,7 +144,12 @@ fn deconvolution() {
     let (mut rng, device) = (rng(), device());
     let mut init = Init { rng: &mut rng, device: &device };
     let block = with_input([2, 2, 3, 2, 3], NormDeconv::new(&mut init, 3, 2));
-    check(&block, 8, |m| mixed(m.block.forward(m.input.val())));
+    let onto = || random([2, 4, 6, 4, 2], 4);
+    check(&block, 8, |m| mixed(m.block.forward(m.input.val(), onto())));
+    // The gradient of what is added to, through another block.
+    let block = with_input([2, 4, 6, 4, 2], NormDeconv::new(&mut init, 3, 2));
+    let x = || random([2, 2, 3, 2, 3], 5);
+    check(&block, 8, |m| mixed(m.block.forward(x(), m.input.val() * 2.0)));
 }
 
 #[test]

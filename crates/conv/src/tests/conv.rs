@@ -5,8 +5,9 @@ use proptest::prelude::*;
 
 use super::{Array, assert_close, dims, index, margins, numbers, voxels};
 use crate::conv::{conv3d_input_gradient_on, conv3d_on, conv3d_weight_gradient_on};
-use crate::deconv::{deconv2_input_gradient_on, deconv2_on, deconv2_weight_gradient_on};
-use crate::{Isa, ScaleShift, View, ViewMut, Write, conv3d, conv3d_weight_gradient};
+use crate::deconv::{add_deconv2_on, deconv2_input_gradient_on, deconv2_weight_gradient_on};
+use crate::view::Write;
+use crate::{Isa, ScaleShift, View, ViewMut, conv3d, conv3d_weight_gradient};
 
 /// Pairs of voxels that a tap joins: `(out voxel, in voxel, tap)`.
 fn conv_pairs(dims: [usize; 4], kernel: usize) -> Vec<(usize, usize, usize)> {
@@ -42,7 +43,6 @@ struct Case {
     grad: Array,
     norm: Option<(Vec<f32>, Vec<f32>)>,
     weight: Vec<f32>,
-    bias: Vec<f32>,
     out: Vec<f64>,
     dx: Vec<f64>,
     dw: Vec<f64>,
@@ -62,7 +62,6 @@ impl Case {
         // Of kernels larger than the volume some taps may never be used.
         let taps = if taps == 1 || taps == 8 { taps } else { 27 };
         let weight = numbers(7, taps * c_in * c_out);
-        let bias = numbers(8, c_out);
         let norm = normed.then(|| (numbers(9, c_in), numbers(10, c_in)));
         let read = |voxel, c: usize| match &norm {
             Some((scale, shift)) => {
@@ -71,8 +70,7 @@ impl Case {
             None => x.at(voxel, c),
         };
         let out_voxels = grad.data.len() / grad.stride;
-        let mut out: Vec<f64> =
-            (0..out_voxels).flat_map(|_| bias.iter().map(|&b| f64::from(b))).collect();
+        let mut out = vec![0.0; out_voxels * c_out];
         let mut dx = vec![0.0; x.data.len() / x.stride * c_in];
         let mut dw = vec![0.0; weight.len()];
         for &(to, from, tap) in pairs {
@@ -85,7 +83,7 @@ impl Case {
                 }
             }
         }
-        Self { x, grad, norm, weight, bias, out, dx, dw }
+        Self { x, grad, norm, weight, out, dx, dw }
     }
 
     fn norm(&self) -> Option<ScaleShift<'_>> {
@@ -106,10 +104,6 @@ impl Case {
     }
 }
 
-fn writes() -> impl Strategy<Value = Write> {
-    prop_oneof![Just(Write::Set), Just(Write::Add)]
-}
-
 /// All ways in which channels fall into blocks and tails.
 fn channels() -> impl Strategy<Value = usize> {
     prop_oneof![1..18_usize, Just(24), Just(36), Just(42)]
@@ -122,7 +116,7 @@ proptest! {
     fn conv3d_and_its_gradients(
         dims in dims(), kernel in prop_oneof![Just(1), Just(3)], c_in in channels(),
         c_out in channels(), x_margins in margins(), out_margins in margins(),
-        normed: bool, write in writes(), seed: u64,
+        normed: bool, seed: u64,
     ) {
         let size = dims.iter().product();
         let x = Array::new(seed, size, c_in, x_margins);
@@ -131,16 +125,14 @@ proptest! {
         let case = Case::new(&conv_pairs(dims, kernel), x, grad, normed, at);
         let Case { x, grad, weight, .. } = &case;
         for isa in Isa::available() {
-            let bias = Some(&case.bias[..]);
             Case::check(&format!("{isa:?} out"), grad, Write::Set, &case.out, |out| {
-                conv3d_on(isa, x.view(), case.norm(), dims, weight, kernel, bias, out);
+                conv3d_on(isa, x.view(), case.norm(), dims, weight, kernel, out);
             });
-            Case::check(&format!("{isa:?} dx"), x, write, &case.dx, |dx| {
-                conv3d_input_gradient_on(isa, grad.view(), dims, weight, kernel, write, dx);
+            Case::check(&format!("{isa:?} dx"), x, Write::Set, &case.dx, |dx| {
+                conv3d_input_gradient_on(isa, grad.view(), dims, weight, kernel, dx);
             });
-            let mut dw = numbers(seed, weight.len());
             let norm = case.norm();
-            conv3d_weight_gradient_on(isa, x.view(), norm, grad.view(), dims, kernel, &mut dw);
+            let dw = conv3d_weight_gradient_on(isa, x.view(), norm, grad.view(), dims, kernel);
             assert_close(&format!("{isa:?} dw"), &dw, &case.dw);
         }
     }
@@ -148,7 +140,7 @@ proptest! {
     #[test]
     fn deconv2_and_its_gradients(
         dims in dims(), c_in in channels(), c_out in 1..14_usize, x_margins in margins(),
-        out_margins in margins(), normed: bool, write in writes(), seed: u64,
+        out_margins in margins(), normed: bool, seed: u64,
     ) {
         let size = dims.iter().product::<usize>();
         let x = Array::new(seed, size, c_in, x_margins);
@@ -157,15 +149,13 @@ proptest! {
         let case = Case::new(&deconv_pairs(dims), x, grad, normed, at);
         let Case { x, grad, weight, .. } = &case;
         for isa in Isa::available() {
-            let bias = Some(&case.bias[..]);
-            Case::check(&format!("{isa:?} out"), grad, Write::Set, &case.out, |out| {
-                deconv2_on(isa, x.view(), case.norm(), dims, weight, bias, out);
+            Case::check(&format!("{isa:?} out"), grad, Write::Add, &case.out, |out| {
+                add_deconv2_on(isa, x.view(), case.norm(), dims, weight, out);
             });
-            Case::check(&format!("{isa:?} dx"), x, write, &case.dx, |dx| {
-                deconv2_input_gradient_on(isa, grad.view(), dims, weight, write, dx);
+            Case::check(&format!("{isa:?} dx"), x, Write::Set, &case.dx, |dx| {
+                deconv2_input_gradient_on(isa, grad.view(), dims, weight, dx);
             });
-            let mut dw = numbers(seed, weight.len());
-            deconv2_weight_gradient_on(isa, x.view(), case.norm(), grad.view(), dims, &mut dw);
+            let dw = deconv2_weight_gradient_on(isa, x.view(), case.norm(), grad.view(), dims);
             assert_close(&format!("{isa:?} dw"), &dw, &case.dw);
         }
     }
@@ -176,9 +166,7 @@ proptest! {
 fn padding_stays_zero_under_a_norm() {
     let (x, weight) = ([0.0; 27], [1.0; 27]);
     let norm = ScaleShift { scale: &[1.0], shift: &[1.0] };
-    let mut out = [0.0; 27];
-    let dims = [1, 3, 3, 3];
-    conv3d(View::new(&x, 1), Some(norm), dims, &weight, 3, None, ViewMut::new(&mut out, 1));
+    let out = conv3d(View::new(&x, 1), Some(norm), [1, 3, 3, 3], &weight, 3, 1);
     assert_eq!([out[0], out[1], out[4], out[13]].map(|v| v as u32), [8, 12, 18, 27]);
 }
 
@@ -189,10 +177,8 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let (x, grad) = (numbers(1, size * 7), numbers(2, size * 5));
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let mut dw = vec![0.0; 27 * 35];
         let (x, grad) = (View::new(&x, 7), View::new(&grad, 5));
-        pool.install(|| conv3d_weight_gradient(x, None, grad, dims, 3, &mut dw));
-        dw
+        pool.install(|| conv3d_weight_gradient(x, None, grad, dims, 3))
     };
     assert_eq!(run(1), run(3));
 }
@@ -200,13 +186,11 @@ fn results_do_not_depend_on_the_number_of_threads() {
 #[test]
 #[should_panic(expected = "the weight must be [3, 3, 3, 1, 2]")]
 fn a_wrong_weight_panics() {
-    let (x, mut out) = ([0.0; 8], [0.0; 16]);
-    conv3d(View::new(&x, 1), None, [1, 2, 2, 2], &[0.0; 27], 3, None, ViewMut::new(&mut out, 2));
+    conv3d(View::new(&[0.0; 8], 1), None, [1, 2, 2, 2], &[0.0; 27], 3, 2);
 }
 
 #[test]
 #[should_panic(expected = "the input's length must fit dims")]
 fn wrong_dims_panic() {
-    let (x, mut out) = ([0.0; 8], [0.0; 8]);
-    conv3d(View::new(&x, 1), None, [1, 2, 2, 3], &[0.0; 27], 3, None, ViewMut::new(&mut out, 1));
+    conv3d(View::new(&[0.0; 8], 1), None, [1, 2, 2, 3], &[0.0; 27], 3, 1);
 }

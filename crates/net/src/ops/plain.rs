@@ -6,7 +6,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm, batch_norm_train, conv3d as conv3d_channels_first};
 use burn::tensor::ops::ConvOptions;
 
-use super::{ChannelStats, NORM_EPSILON, Scale};
+use super::{ChannelStats, DenseLayer, NORM_EPSILON, Scale};
 
 /// Convolution that keeps the size.
 pub fn conv3d(x: Tensor<5>, weight: Tensor<5>) -> Tensor<5> {
@@ -57,6 +57,25 @@ pub fn norm_relu(x: Tensor<5>, scale: Scale, stats: ChannelStats) -> Tensor<5> {
     let (dims, x) = (x.dims(), rows(x));
     let Scale { gamma, beta } = scale;
     relu(batch_norm(x, gamma, beta, stats.mean, stats.variance, NORM_EPSILON)).reshape(dims)
+}
+
+/// Dense block with this batch's statistics.
+pub fn dense_train(x: Tensor<5>, layers: Vec<DenseLayer>) -> (Tensor<5>, ChannelStats) {
+    let mut last = None;
+    let out = layers.into_iter().fold(x, |x, layer| {
+        let (activated, stats) = norm_relu_train(x.clone(), layer.scale);
+        last = Some(stats);
+        Tensor::cat(vec![x, conv3d(activated, layer.weight)], 4)
+    });
+    (out, last.expect("a dense block has at least one layer"))
+}
+
+/// Dense block with given statistics.
+pub fn dense(x: Tensor<5>, layers: Vec<(DenseLayer, ChannelStats)>) -> Tensor<5> {
+    layers.into_iter().fold(x, |x, (layer, stats)| {
+        let activated = norm_relu(x.clone(), layer.scale, stats);
+        Tensor::cat(vec![x, conv3d(activated, layer.weight)], 4)
+    })
 }
 
 /// Voxels as rows, channels as columns.
