@@ -23,7 +23,18 @@ doc:
 demo:
     cargo run --release -- demo
 
+# The network on a GPU backend, by Mesa's software device (Debian: mesa-vulkan-drivers).
+check-gpu:
+    cargo test --release -p dasl-net --features gpu --test gpu
+    cargo clippy --release -p dasl --features gpu -- -D warnings
+
 # A training step against PyTorch, with the packages of oracle/requirements-pytorch.txt installed.
 oracle preset="tiny":
     cargo run --release -p dasl-net --example training_step -- {{preset}} target/training-step.safetensors
     python oracle/compare_training_step.py target/training-step.safetensors
+
+# Time and memory beside PyTorch and OpenVINO, with the packages of oracle/requirements-bench.txt
+# installed; on a machine that does nothing else.
+bench-peers:
+    cargo run --release -- bench --network --export target/bench.safetensors
+    python oracle/bench_pytorch.py target/bench.safetensors

@@ -168,7 +168,9 @@ def main():
         dasl = json.loads(opened.metadata()["bench"])
     threads = arguments.threads or dasl["threads"]
     rows = [dasl | {"peer": "dasl", "error": 0.0}]
-    rows += [measure(peer, arguments.file, threads) for peer in PEERS]
+    for peer in PEERS:
+        print(f"timing {peer}", file=sys.stderr)
+        rows.append(measure(peer, arguments.file, threads))
     print(f"one {dasl['edge']}^3 patch, {dasl['preset']}, {threads} threads; dasl/peer in brackets")
     print(f"{'':34}{'forward, s':>16}{'GB':>6}{'training, s':>16}{'GB':>6}{'error':>9}")
     for row in rows:

@@ -33,12 +33,7 @@ pub(crate) struct Sink<'a> {
 unsafe impl Sync for Sink<'_> {}
 
 impl<'a> Sink<'a> {
-    pub(crate) fn new(
-        view: ViewMut<'a>,
-        write: Write,
-        dims: [usize; 4],
-        fold: usize,
-    ) -> Self {
+    pub(crate) fn new(view: ViewMut<'a>, write: Write, dims: [usize; 4], fold: usize) -> Self {
         let voxels = view.voxels();
         let ViewMut { data, stride, offset, channels } = view;
         let grid = Grid { dims, fold, stride, offset, channels };

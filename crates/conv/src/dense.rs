@@ -109,11 +109,7 @@ impl DenseBlock<'_> {
     ///
     /// # Panics
     /// If a length does not fit the shapes.
-    pub fn forward_train(
-        &self,
-        x: View<'_>,
-        dims: [usize; 4],
-    ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    pub fn forward_train(&self, x: View<'_>, dims: [usize; 4]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let layers = self.layers();
         let stride = self.inputs + layers.len() * self.growth;
         let mut out = self.widened(x, stride);

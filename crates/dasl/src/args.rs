@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use dasl_lidc::Rule;
 use dasl_net::config::Preset;
+use dasl_net::device::{Device, GpuError, gpu};
 
 /// Outlines pulmonary nodules in chest CT, and learns to from few annotations.
 #[derive(Debug, Parser)]
@@ -13,6 +14,9 @@ pub struct Args {
     /// Print machine-readable results on standard output
     #[arg(long, global = true)]
     pub json: bool,
+    /// Threads to compute with [default: as many as the machine has]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -34,6 +38,8 @@ pub enum Command {
     Segment(SegmentArgs),
     /// Compare outlines with a dataset's reference
     Evaluate(EvaluateArgs),
+    /// Time the network and its kernels on this machine
+    Bench(BenchArgs),
 }
 
 /// Where a dataset comes from.
@@ -115,6 +121,36 @@ pub struct NetworkArgs {
     /// Share of the patients kept for validation
     #[arg(long, default_value_t = 0.1, value_parser = share)]
     pub validation: f64,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// Where the network runs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DeviceArgs {
+    /// The processor, or a GPU (in builds with one: see the README)
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceArg,
+}
+
+/// [`Device`] on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DeviceArg {
+    Cpu,
+    Gpu,
+}
+
+impl DeviceArgs {
+    /// The device.
+    ///
+    /// # Errors
+    /// If there is no GPU.
+    pub fn open(&self) -> Result<Device, GpuError> {
+        match self.device {
+            DeviceArg::Cpu => Ok(Device::flex()),
+            DeviceArg::Gpu => gpu(),
+        }
+    }
 }
 
 /// `dasl learn`
@@ -157,6 +193,8 @@ pub struct SegmentArgs {
     /// Objectness from which a proposal is a nodule [default: the run's, 0.5]
     #[arg(long, value_parser = share)]
     pub threshold: Option<f64>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// `dasl evaluate`
@@ -166,6 +204,28 @@ pub struct EvaluateArgs {
     pub predictions: PathBuf,
     /// Dataset folder with the reference
     pub dataset: PathBuf,
+}
+
+/// `dasl bench`
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// Ready-made configuration
+    #[arg(long, value_enum, default_value = "small")]
+    pub preset: PresetArg,
+    /// Edge of the patch in voxels, a multiple of 16
+    #[arg(long, default_value_t = 128)]
+    pub patch: usize,
+    /// Only the network
+    #[arg(long)]
+    pub network: bool,
+    /// Only the kernels
+    #[arg(long, conflicts_with_all = ["network", "export"])]
+    pub kernels: bool,
+    /// Write weights, patch, outputs and times to this safetensors file, for comparisons
+    #[arg(long)]
+    pub export: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// [`Preset`] on the command line.

@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod bench;
 pub mod demo;
 pub mod evaluate;
 pub mod import_lidc;

@@ -1,6 +1,7 @@
 //! `dasl`: outlines pulmonary nodules in chest CT, and learns to from few annotations.
 
 mod args;
+mod bench;
 mod charts;
 mod command;
 mod config_file;
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> anyhow::Result<Outcome> {
     let json = args.json;
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
+    }
     match args.command {
         Command::Demo(args) => command::demo::run(&args, json),
         Command::Import(Import::Lidc(args)) => command::import_lidc::run(&args, json),
@@ -60,5 +64,6 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Learn(args) => command::learn::run(&args, json),
         Command::Segment(args) => command::segment::run(&args, json),
         Command::Evaluate(args) => command::evaluate::run(&args, json),
+        Command::Bench(args) => command::bench::run(&args, json),
     }
 }

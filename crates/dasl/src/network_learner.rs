@@ -54,8 +54,13 @@ pub struct NetworkLearner<'a> {
 
 impl<'a> NetworkLearner<'a> {
     /// An untrained network.
-    pub fn new(dataset: &'a Dataset, settings: Settings, split: &'a Split, seed: u64) -> Self {
-        let device = Device::flex();
+    pub fn new(
+        dataset: &'a Dataset,
+        settings: Settings,
+        split: &'a Split,
+        seed: u64,
+        device: Device,
+    ) -> Self {
         let trainer = Trainer::new(settings.network(), seed, &device);
         let progress = ProgressBar::hidden();
         Self { dataset, settings, split, seed, device, trainer, progress }

@@ -414,3 +414,15 @@ fn scans_of_one_name_do_not_write_over_each_other() {
     run(["segment"].iter().chain(&paths).chain(&["--out", text(out.path())])).done();
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2);
 }
+
+#[test]
+#[cfg(not(feature = "gpu"))]
+fn a_gpu_that_this_build_does_not_have() {
+    let bench = "bench --network --preset tiny --patch 16 --device gpu".split(' ');
+    run(bench).failed(&["without GPU support", "--features gpu", "--device cpu"]);
+}
+
+#[test]
+fn a_patch_that_the_network_can_not_take() {
+    run(["bench", "--patch", "100"]).failed(&["--patch is 100", "a multiple of 16"]);
+}

@@ -68,6 +68,10 @@ fn every_command_prints_one_value() {
     assert!(of_first > 0 && of_first < nodules);
 
     set_aside(root);
+
+    let timed = json(root, "bench --network --preset tiny --patch 32 --threads 1 --json");
+    assert_eq!((&timed["network"]["edge"], &timed["network"]["threads"]), (&32.into(), &1.into()));
+    assert!(timed["network"]["training"].as_f64() > timed["network"]["forward"].as_f64());
 }
 
 /// What was set aside is in the value too, with the reason, and the exit code says so.

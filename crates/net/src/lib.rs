@@ -4,6 +4,7 @@
 pub mod anchor;
 pub mod backbone;
 pub mod config;
+pub mod device;
 pub mod infer;
 pub mod instance;
 pub mod intensity;
@@ -18,4 +19,4 @@ pub mod sample;
 pub mod trainer;
 pub mod weights;
 
-pub use burn::tensor::Device;
+pub use device::Device;

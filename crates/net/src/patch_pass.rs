@@ -45,6 +45,8 @@ impl PatchPass {
         let (head, mask) = self.outputs(&self.model, &self.device.clone().autodiff());
         let loss = head.square().mean() + mask.square().mean();
         let _gradients = loss.backward();
+        // A GPU may still be at it.
+        self.device.sync().expect("the operations were valid");
     }
 
     fn outputs(&self, model: &NoduleRcnn, device: &Device) -> (Tensor<6>, Tensor<5>) {

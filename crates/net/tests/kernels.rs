@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use dasl_net::layer::{Init, NormConv, normal};
-use dasl_net::ops::{self, ChannelStats, Scale, plain};
+use dasl_net::ops::{self, ChannelStats, DenseLayer, Scale, plain};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -89,8 +89,35 @@ fn norm_relu_deconvolution() {
     compare(
         [2, 3, 4, 5, 6],
         [6, 2, 2, 2, 4],
-        |x, s, w| ops::norm_deconv_train(x, s, w).0,
-        |x, s, w| plain::deconv2(plain::norm_relu_train(x, s).0, w),
+        |x, s, w| ops::norm_deconv_train(x.clone(), s, w, onto(&x)).0,
+        |x, s, w| onto(&x) + plain::deconv2(plain::norm_relu_train(x, s).0, w),
+    );
+}
+
+/// Something that depends on x, [2, 6, 8, 10, 4], so that its gradient shows in dx.
+fn onto(x: &Tensor<5>) -> Tensor<5> {
+    let x = x.clone().narrow(4, 1, 4);
+    Tensor::cat(vec![x.clone(), x.clone() * 2.0], 1).repeat(&[1, 1, 2, 2, 1]) * 0.5
+}
+
+#[test]
+fn dense_block() {
+    let layers = |s: Scale, w: Tensor<5>| {
+        // Two layers that share their parameters: the second reads 9 channels, the first 6.
+        [6, 9].map(|c| DenseLayer {
+            scale: Scale {
+                gamma: s.gamma.clone().narrow(0, 0, c),
+                beta: s.beta.clone().narrow(0, 0, c),
+            },
+            weight: w.clone().narrow(3, 0, c),
+        })
+    };
+    let wide = |x: Tensor<5>| x.narrow(4, 0, 6);
+    compare(
+        [2, 3, 4, 5, 9],
+        [3, 3, 3, 9, 3],
+        |x, s, w| ops::dense_train(wide(x), layers(s, w).into()).0,
+        |x, s, w| plain::dense_train(wide(x), layers(s, w).into()).0,
     );
 }
 
@@ -108,9 +135,19 @@ fn inference_with_running_statistics() {
     let slow = plain::conv3d(plain::norm_relu(x.clone(), scale(), stats()), w);
     assert_close("conv", &values(fast), &values(slow));
     let w = random([7, 2, 2, 2, 3], 7, &device);
-    let fast = ops::norm_deconv(x.clone(), scale(), stats(), w.clone());
-    let slow = plain::deconv2(plain::norm_relu(x, scale(), stats()), w);
+    let onto = random([1, 12, 10, 8, 3], 8, &device);
+    let fast = ops::norm_deconv(x.clone(), scale(), stats(), w.clone(), onto.clone());
+    let slow = onto + plain::deconv2(plain::norm_relu(x.clone(), scale(), stats()), w);
     assert_close("deconv", &values(fast), &values(slow));
+    let layers = || {
+        let weight = random([3, 3, 3, 7, 4], 9, &device);
+        vec![(DenseLayer { scale: scale(), weight }, stats())]
+    };
+    assert_close(
+        "dense",
+        &values(ops::dense(x.clone(), layers())),
+        &values(plain::dense(x, layers())),
+    );
 }
 
 /// The running statistics must follow the batches, or inference would not match training.

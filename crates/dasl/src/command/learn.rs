@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use dasl_learn::sample::SampleId;
 use dasl_learn::state::{RoundRecord, RunState};
 use dasl_learn::{Event, Observer, Run};
+use dasl_net::Device;
 use dasl_volume::dataset::Dataset;
 use indicatif::ProgressBar;
 
@@ -28,7 +29,8 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
     let dataset = Dataset::open(&args.dataset)?;
     let folder = RunFolder::new(&args.out);
     let (settings, split) = begin(args, &folder, &dataset)?;
-    let state = learn(&dataset, &settings, &split, &folder)?;
+    let device = args.network.device.open()?;
+    let state = learn(&dataset, &settings, &split, &folder, device)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&state.history)?);
     } else {
@@ -87,6 +89,7 @@ pub fn learn(
     settings: &Settings,
     split: &Split,
     folder: &RunFolder,
+    device: Device,
 ) -> Result<RunState> {
     let rounds = folder.rounds();
     let mut run = if rounds.join("state.json").exists() {
@@ -96,7 +99,7 @@ pub fn learn(
         Run::create(&rounds, settings.learn.engine.clone(), pool, Vec::new())?
     };
     let seed = run.state().config.seed;
-    let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed);
+    let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed, device);
     learner.progress = bar("learn", 1);
     let mut watcher = Watcher { progress: learner.progress.clone() };
     let mut oracle = HiddenLabels::new(dataset, split);

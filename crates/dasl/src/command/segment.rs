@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use dasl_net::Device;
 use dasl_net::infer::Segmenter;
 use dasl_volume::dicom::read_folder;
 use dasl_volume::lung::lung_mask;
@@ -68,7 +67,7 @@ pub struct Segmented {
 /// set aside.
 pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
     let folder = RunFolder::new(&args.model);
-    let segmenter = folder.segmenter(&Device::flex())?.with_threshold(args.threshold);
+    let segmenter = folder.segmenter(&args.device.open()?)?.with_threshold(args.threshold);
     let (mut done, mut set_aside) = (Vec::new(), Vec::new());
     let mut taken = BTreeSet::new();
     for path in &args.scans {

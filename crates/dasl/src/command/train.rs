@@ -1,7 +1,6 @@
 //! `dasl train`: a network from all annotations of a dataset.
 
 use anyhow::{Result, bail};
-use dasl_net::Device;
 use dasl_net::infer::Segmenter;
 use dasl_net::patch::{TrainingSample, TrainingSet};
 use dasl_net::sample::{compare, predict_sample};
@@ -27,7 +26,7 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<Outcome> {
     let dataset = Dataset::open(&args.dataset)?;
     let folder = RunFolder::new(&args.out);
     let (settings, split, seed) = begin(args, &folder, &dataset)?;
-    let device = Device::flex();
+    let device = args.network.device.open()?;
     let mut trainer = Trainer::new(settings.network(), seed, &device);
     if args.resume && folder.checkpoint().exists() {
         trainer.load(&folder.checkpoint())?;

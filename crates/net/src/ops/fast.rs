@@ -202,12 +202,7 @@ impl TrainingKernels for Flex {
         convolve(&Host::new(&x), None, &Host::new(&weight))
     }
 
-    fn fast_norm_conv(
-        x: Array,
-        gamma: Array,
-        beta: Array,
-        weight: Array,
-    ) -> (Array, Array, Array) {
+    fn fast_norm_conv(x: Array, gamma: Array, beta: Array, weight: Array) -> (Array, Array, Array) {
         let (mean, variance) = statistics(&Host::new(&x));
         let (m, v) = (mean.clone(), variance.clone());
         (Flex::fast_fixed_norm_conv(x, gamma, beta, m, v, weight), mean, variance)

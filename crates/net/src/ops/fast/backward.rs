@@ -156,9 +156,8 @@ impl Backward<Flex, 4> for Dense {
         let [out, gamma, beta, weight, mean, variance] = hosts(&norm);
         let block = dense_block(inputs, growth, &gamma, &beta, &weight);
         let (dims, mean, variance) = (out.dims(), mean.values(), variance.values());
-        let (_, gradient) = changed(grad, |grad| {
-            block.gradient(out.values(), dims, mean, variance, grad)
-        });
+        let (_, gradient) =
+            changed(grad, |grad| block.gradient(out.values(), dims, mean, variance, grad));
         let [n, z, y, x] = dims;
         let of = |values: Vec<f32>| {
             let length = vec![values.len()];
