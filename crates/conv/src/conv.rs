@@ -1,11 +1,12 @@
 //! Convolution with stride 1 and zero padding, kernel 1^3 or 3^3.
 
-use crate::convolve::{Sink, Weights, convolve};
 use crate::correlate::correlate;
 use crate::memory;
 use crate::pack::Source;
 use crate::simd::Isa;
+use crate::sink::Sink;
 use crate::view::{ScaleShift, View, ViewMut, Write};
+use crate::{pointwise, winograd};
 
 /// `out[v, o] = sum over taps t, inputs i of a(x[v + t, i]) * weight[t, i, o]`, where `a` is `norm`
 /// (normalisation and `ReLU`, applied as x is read) or nothing; outside the volume a(x) is 0.
@@ -41,10 +42,29 @@ pub(crate) fn conv3d_on(
     kernel: usize,
     out: ViewMut<'_>,
 ) {
-    let c_out = out.channels();
+    let (c_in, c_out) = (x.channels(), out.channels());
+    check_weight(weight, kernel, c_in, c_out);
     let source = Source::new(x, norm, dims, 1);
     let sink = Sink::new(out, Write::Set, dims, 1);
-    convolve(isa, &source, &forward_weights(&source, weight, kernel, c_out), &sink);
+    convolve(isa, &source, &sink, kernel, |tap, i, o| weight[(tap * c_in + i) * c_out + o]);
+}
+
+/// `weight(tap, input, output)` gives one weight; taps count `(z * kernel + y) * kernel + x`.
+fn convolve(
+    isa: Isa,
+    source: &Source<'_>,
+    sink: &Sink<'_>,
+    kernel: usize,
+    weight: impl Fn(usize, usize, usize) -> f32,
+) {
+    let (inputs, outputs) = (source.channels(), sink.channels());
+    if kernel == 1 {
+        let weights = pointwise::Weights::new(inputs, outputs, |i, o| weight(0, i, o));
+        pointwise::convolve(isa, source, &weights, sink);
+    } else {
+        let weights = winograd::Weights::new(inputs, outputs, weight);
+        winograd::convolve(isa, source, &weights, sink);
+    }
 }
 
 /// [`conv3d`] (3^3, normalised) from the first `c_in` channels of a buffer to the `c_out` after
@@ -71,13 +91,8 @@ pub(crate) fn conv3d_within(
         let source = Source::within(data.cast_const(), stride, c_in, norm, dims);
         (source, Sink::within(data, stride, c_in, c_out, dims))
     };
-    convolve(isa, &source, &forward_weights(&source, weight, 3, c_out), &sink);
-}
-
-fn forward_weights(source: &Source<'_>, weight: &[f32], kernel: usize, c_out: usize) -> Weights {
-    let c_in = source.channels();
-    check_weight(weight, kernel, c_in, c_out);
-    Weights::new(source, c_out, kernel, |tap, i, o| weight[(tap * c_in + i) * c_out + o])
+    check_weight(weight, 3, c_in, c_out);
+    convolve(isa, &source, &sink, 3, |tap, i, o| weight[(tap * c_in + i) * c_out + o]);
 }
 
 /// Gradient with respect to the (normalised) input of [`conv3d`].
@@ -117,10 +132,9 @@ pub(crate) fn conv3d_input_gradient_on(
     let sink = Sink::new(dx, Write::Set, dims, 1);
     // The same convolution with the taps mirrored and the roles of the channels exchanged.
     let last = kernel.pow(3) - 1;
-    let weights = Weights::new(&source, c_in, kernel, |tap, o, i| {
+    convolve(isa, &source, &sink, kernel, |tap, o, i| {
         weight[((last - tap) * c_in + i) * c_out + o]
     });
-    convolve(isa, &source, &weights, &sink);
 }
 
 /// Gradient with respect to the weights of [`conv3d`], `norm` being applied as there.

@@ -1,4 +1,4 @@
-//! Weight gradient: correlation of the input with the output's gradient over all voxels.
+//! Weight gradients: correlation of the input with the output's gradient over all voxels.
 
 use std::ops::Range;
 
@@ -8,18 +8,15 @@ use crate::pack::{Patch, Source};
 use crate::scratch::Scratch;
 use crate::simd::{Isa, Kernel, Lanes, Registers};
 use crate::tiles::{TILE, Tile, Tiles, even_blocks};
+use crate::transform::{self, PLANES};
+use crate::winograd_gradient;
 
 /// Sums are kept apart for this many parts of the volume, and added in order: a fixed number, for the
 /// result not to depend on the number of threads.
 const PARTS: usize = 64;
 
-/// Output channels whose gradient is packed at a time.
-const OUTPUTS: usize = 48;
-
-/// Input channels that are packed at a time.
-const fn input_block(kernel: usize) -> usize {
-    if kernel == 1 { 48 } else { 16 }
-}
+/// Channels of input and gradient that are packed at a time.
+const CHANNELS: usize = 48;
 
 /// `dw[tap, input, output]` = sum over voxels of `x[voxel + tap, input] * grad[voxel, output]`.
 pub(crate) fn correlate(
@@ -29,54 +26,80 @@ pub(crate) fn correlate(
     dims: [usize; 4],
     kernel: usize,
 ) -> Vec<f32> {
-    let mut dw = vec![0.0; kernel.pow(3) * x.channels() * grad.channels()];
+    let weights = x.channels() * grad.channels();
+    if kernel == 1 {
+        return sum_of_tiles(dims, weights, |tile, sums| {
+            isa.run(CorrelateTile { x, grad, tile, sums });
+        });
+    }
+    let planes = sum_of_tiles(dims, PLANES * 3 * weights, |tile, sums| {
+        isa.run(winograd_gradient::CorrelateTile { x, grad, tile, sums });
+    });
+    // Back from the planes to the taps along z and y.
+    let mut dw = vec![0.0; 27 * weights];
+    for i in 0..3 * weights {
+        let mut of_weight = [0.0; PLANES];
+        for (plane, value) in of_weight.iter_mut().enumerate() {
+            *value = planes[plane * 3 * weights + i];
+        }
+        for (zy, value) in transform::kernel_gradient(&of_weight).into_iter().flatten().enumerate()
+        {
+            dw[zy * 3 * weights + i] = value;
+        }
+    }
+    dw
+}
+
+/// The sum of what `add` adds to `length` floats for each tile.
+fn sum_of_tiles(
+    dims: [usize; 4],
+    length: usize,
+    add: impl Fn(Tile, &mut [f32]) + Sync,
+) -> Vec<f32> {
     let tiles = Tiles::new(dims, TILE);
     let parts = tiles.count().min(PARTS);
     let sums: Vec<Vec<f32>> = (0..parts)
         .into_par_iter()
         .map(|part| {
-            let mut sums = vec![0.0; dw.len()];
+            let mut sums = vec![0.0; length];
             for index in part * tiles.count() / parts..(part + 1) * tiles.count() / parts {
-                let (tile, sums) = (tiles.get(index), &mut sums[..]);
-                match kernel {
-                    1 => isa.run(CorrelateTile::<1> { x, grad, tile, sums }),
-                    3 => isa.run(CorrelateTile::<3> { x, grad, tile, sums }),
-                    _ => panic!("kernel {kernel} is neither 1 nor 3"),
-                }
+                add(tiles.get(index), &mut sums);
             }
             sums
         })
         .collect();
-    dw.par_chunks_mut(4096).enumerate().for_each(|(i, dw)| {
+    let mut total = vec![0.0; length];
+    total.par_chunks_mut(4096).enumerate().for_each(|(i, total)| {
         for sums in &sums {
-            for (total, sum) in dw.iter_mut().zip(&sums[i * 4096..]) {
+            for (total, sum) in total.iter_mut().zip(&sums[i * 4096..]) {
                 *total += sum;
             }
         }
     });
-    dw
+    total
 }
 
-struct CorrelateTile<'a, const K: usize> {
+struct CorrelateTile<'a> {
     x: &'a Source<'a>,
     grad: &'a Source<'a>,
     tile: Tile,
     sums: &'a mut [f32],
 }
 
-impl<const K: usize> Kernel for CorrelateTile<'_, K> {
+impl Kernel for CorrelateTile<'_> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<R: Registers, const V: usize>(self) {
         let Self { x, grad, tile, sums } = self;
         let lanes = R::Wide::LANES;
-        let (inputs, outputs) =
-            (even_blocks(x.channels(), input_block(K)), even_blocks(grad.channels(), OUTPUTS));
-        let x_patch = Patch::new(&tile, K / 2, longest(&inputs), lanes);
+        let inputs = even_blocks(x.channels(), CHANNELS);
+        let outputs = even_blocks(grad.channels(), CHANNELS);
+        let x_patch = Patch::new(&tile, 0, longest(&inputs), lanes);
         let grad_patch = Patch::new(&tile, 0, longest(&outputs), lanes);
         let mut scratch = Scratch::take(x_patch.len() + grad_patch.len());
         let (x_packed, grad_packed) = scratch.memory().split_at_mut(x_patch.len());
+        let [z, y, width] = tile.size;
         for (i, input) in inputs.iter().enumerate() {
             // SAFETY: the instruction set exists by this function's contract.
             unsafe { x_patch.pack::<R::Eight>(x, &tile, input.clone(), x_packed) };
@@ -87,109 +110,100 @@ impl<const K: usize> Kernel for CorrelateTile<'_, K> {
                         grad_patch.pack::<R::Eight>(grad, &tile, output.clone(), grad_packed);
                     };
                 }
-                let block = Block {
-                    tile: &tile,
-                    x: (&x_patch, x_packed),
-                    grad: (&grad_patch, grad_packed),
-                    inputs: input.clone(),
-                    outputs: output.clone(),
-                    shape: [x.channels(), grad.channels()],
-                };
-                // SAFETY: the instruction set exists; both patches are those of the tile.
-                unsafe { block.add_to::<R, K>(sums) };
-            }
-        }
-    }
-}
-
-fn longest(blocks: &[Range<usize>]) -> usize {
-    blocks.iter().map(Range::len).max().unwrap_or(0)
-}
-
-/// A tile's packed inputs and gradients for some of the channels.
-struct Block<'a> {
-    tile: &'a Tile,
-    x: (&'a Patch, &'a [f32]),
-    grad: (&'a Patch, &'a [f32]),
-    inputs: Range<usize>,
-    outputs: Range<usize>,
-    /// Number of all input channels and of all output channels.
-    shape: [usize; 2],
-}
-
-impl Block<'_> {
-    /// # Safety
-    /// The processor has `R`'s instruction set, and the patches were made for the tile and K.
-    #[inline(always)]
-    unsafe fn add_to<R: Registers, const K: usize>(&self, sums: &mut [f32]) {
-        for held in even_blocks(self.outputs.len(), R::HELD) {
-            let grad = &self.grad.1[held.start * self.grad.0.pitch..];
-            // Three inputs are held: three taps along x, or else three channels. One channel's rows
-            // stay in the first-level cache for all taps.
-            for input in (0..self.inputs.len()).step_by(if K == 3 { 1 } else { 3 }) {
-                for zy in 0..K * K {
-                    let tap = zy / K * self.x.0.plane() + zy % K * self.x.0.row();
-                    let mut from = [self.x.1.as_ptr(); 3];
-                    let mut weights = [0; 3];
-                    for (i, (from, weight)) in from.iter_mut().zip(&mut weights).enumerate() {
-                        let (channel, x) = if K == 3 {
-                            (input, i)
-                        } else {
+                for held in even_blocks(output.len(), R::HELD) {
+                    // Three inputs are held.
+                    for first in (0..input.len()).step_by(3) {
+                        let mut from = [x_packed.as_ptr(); 3];
+                        let mut weights = [0; 3];
+                        for k in 0..3 {
                             // Past the end the last channel is computed again, and not used.
-                            ((input + i).min(self.inputs.len() - 1), 0)
-                        };
-                        *from = self.x.1[tap + channel * self.x.0.pitch + x..].as_ptr();
-                        let weight_row = (zy * K + x) * self.shape[0] + self.inputs.start + channel;
-                        *weight = weight_row * self.shape[1] + self.outputs.start + held.start;
-                    }
-                    let count = if K == 3 { 3 } else { 3.min(self.inputs.len() - input) };
-                    // SAFETY: both pointers are into the patches at a channel's start, and the
-                    // patches have room for the tile's rows in whole vectors, and for the taps.
-                    unsafe {
-                        let args = (from, grad.as_ptr(), &weights[..count], &mut *sums);
-                        match held.len() {
-                            1 => self.multiply::<R::Wide, 1>(args),
-                            2 => self.multiply::<R::Wide, 2>(args),
-                            3 => self.multiply::<R::Wide, 3>(args),
-                            4 => self.multiply::<R::Wide, 4>(args),
-                            5 => self.multiply::<R::Wide, 5>(args),
-                            6 => self.multiply::<R::Wide, 6>(args),
-                            7 => self.multiply::<R::Wide, 7>(args),
-                            _ => self.multiply::<R::Wide, 8>(args),
+                            let channel = (first + k).min(input.len() - 1);
+                            from[k] = x_packed[channel * x_patch.pitch..].as_ptr();
+                            weights[k] = (input.start + channel) * grad.channels()
+                                + output.start
+                                + held.start;
                         }
+                        let dot = Dot {
+                            from,
+                            grad: grad_packed[held.start * grad_patch.pitch..].as_ptr(),
+                            pitch: grad_patch.pitch,
+                            rows: z * y,
+                            steps: [x_patch.row(), grad_patch.row()],
+                            width,
+                        };
+                        let weights = &weights[..3.min(input.len() - first)];
+                        // SAFETY: the pointers are to channels of the patches, whose rows follow
+                        // each other, in whole vectors.
+                        unsafe { dot.add_to::<R>(held.len(), weights, sums) };
                     }
                 }
             }
         }
     }
+}
 
-    /// Sums three inputs times O gradients over the voxels of the tile.
+pub(crate) fn longest(blocks: &[Range<usize>]) -> usize {
+    blocks.iter().map(Range::len).max().unwrap_or(0)
+}
+
+/// Three inputs and some gradients, to be multiplied over all voxels of some rows.
+pub(crate) struct Dot {
+    pub(crate) from: [*const f32; 3],
+    pub(crate) grad: *const f32,
+    /// From gradient to gradient.
+    pub(crate) pitch: usize,
+    pub(crate) rows: usize,
+    /// From row to row of the inputs, and of the gradients.
+    pub(crate) steps: [usize; 2],
+    /// Voxels of a row; past them the gradients are zero.
+    pub(crate) width: usize,
+}
+
+impl Dot {
+    /// Adds the sums of `outputs` gradients times input i to `sums[weights[i]..]`.
     ///
     /// # Safety
-    /// The processor has `W`'s instruction set, and the pointers are to rows of the patches.
+    /// The processor has `R`'s instruction set; the rows can be read in whole vectors.
     #[inline(always)]
-    unsafe fn multiply<W: Lanes, const O: usize>(
+    pub(crate) unsafe fn add_to<R: Registers>(
         &self,
-        (from, grad, weights, sums): ([*const f32; 3], *const f32, &[usize], &mut [f32]),
+        outputs: usize,
+        weights: &[usize],
+        sums: &mut [f32],
     ) {
-        let [z, y, x] = self.tile.size;
+        // SAFETY: by this function's contract.
+        unsafe {
+            match outputs {
+                1 => self.multiply::<R::Wide, 1>(weights, sums),
+                2 => self.multiply::<R::Wide, 2>(weights, sums),
+                3 => self.multiply::<R::Wide, 3>(weights, sums),
+                4 => self.multiply::<R::Wide, 4>(weights, sums),
+                5 => self.multiply::<R::Wide, 5>(weights, sums),
+                6 => self.multiply::<R::Wide, 6>(weights, sums),
+                7 => self.multiply::<R::Wide, 7>(weights, sums),
+                _ => self.multiply::<R::Wide, 8>(weights, sums),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Dot::add_to`].
+    #[inline(always)]
+    unsafe fn multiply<W: Lanes, const O: usize>(&self, weights: &[usize], sums: &mut [f32]) {
         // SAFETY: by this function's contract.
         unsafe {
             let mut held = [[W::splat(0.0); 3]; O];
-            for z in 0..z {
-                for y in 0..y {
-                    let at_x = z * self.x.0.plane() + y * self.x.0.row();
-                    let at_grad = z * self.grad.0.plane() + y * self.grad.0.row();
-                    for x in (0..x).step_by(W::LANES) {
-                        let mut input = [W::splat(0.0); 3];
+            for row in 0..self.rows {
+                let (at_x, at_grad) = (row * self.steps[0], row * self.steps[1]);
+                for x in (0..self.width).step_by(W::LANES) {
+                    let mut input = [W::splat(0.0); 3];
+                    for i in 0..3 {
+                        input[i] = W::load(self.from[i].add(at_x + x));
+                    }
+                    for o in 0..O {
+                        let factor = W::load(self.grad.add(at_grad + o * self.pitch + x));
                         for i in 0..3 {
-                            input[i] = W::load(from[i].add(at_x + x));
-                        }
-                        for o in 0..O {
-                            let factor = W::load(grad.add(at_grad + o * self.grad.0.pitch + x));
-                            for i in 0..3 {
-                                held[o][i] = held[o][i].add_product(input[i], factor);
-                            }
+                            held[o][i] = held[o][i].add_product(input[i], factor);
                         }
                     }
                 }

@@ -2,11 +2,12 @@
 //!
 //! It is a 1^3 convolution to 8 x `c_out` channels, the block's voxels being seen as channels.
 
-use crate::convolve::{Sink, Weights, convolve};
 use crate::correlate::correlate;
 use crate::memory;
 use crate::pack::Source;
+use crate::pointwise::{Weights, convolve};
 use crate::simd::Isa;
+use crate::sink::Sink;
 use crate::view::{ScaleShift, View, ViewMut, Write};
 
 /// Adds `sum over i of a(x[v, i]) * weight[i, t, o]` to `out[2v + t, o]`, t in {0, 1}^3, where `a` is
@@ -40,7 +41,7 @@ pub(crate) fn add_deconv2_on(
     let source = Source::new(x, norm, dims, 1);
     let sink = Sink::new(out, Write::Add, dims, 2);
     let outputs = sink.channels();
-    let weights = Weights::new(&source, outputs, 1, |_, i, o| weight[i * outputs + o]);
+    let weights = Weights::new(source.channels(), outputs, |i, o| weight[i * outputs + o]);
     convolve(isa, &source, &weights, &sink);
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn deconv2_input_gradient_on(
     check_weight(weight, dx.channels(), grad.channels());
     let source = Source::new(grad, None, dims, 2);
     let outputs = source.channels();
-    let weights = Weights::new(&source, dx.channels(), 1, |_, o, i| weight[i * outputs + o]);
+    let weights = Weights::new(outputs, dx.channels(), |o, i| weight[i * outputs + o]);
     let sink = Sink::new(dx, Write::Set, dims, 1);
     convolve(isa, &source, &weights, &sink);
 }

@@ -30,21 +30,26 @@
 #![expect(clippy::needless_range_loop, reason = "loops over registers, to be unrolled")]
 
 mod conv;
-mod convolve;
 mod correlate;
 mod deconv;
 mod dense;
 mod grid;
 mod memory;
+mod multiply;
 mod norm;
 mod pack;
 mod peak;
+mod pointwise;
 mod pool;
 mod scratch;
 mod simd;
+mod sink;
 mod sums;
 mod tiles;
+mod transform;
 mod view;
+mod winograd;
+mod winograd_gradient;
 
 pub use conv::{conv3d, conv3d_input_gradient, conv3d_weight_gradient};
 pub use deconv::{add_deconv2, deconv2_input_gradient, deconv2_weight_gradient};

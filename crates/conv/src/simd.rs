@@ -15,6 +15,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
     /// `self + a * b`
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// Sum of the lanes.
@@ -32,8 +34,6 @@ pub(crate) trait Eight: Lanes {
     unsafe fn load_first(from: *const f32, n: usize) -> Self;
     /// Writes the first `n` lanes.
     unsafe fn store_first(self, to: *mut f32, n: usize);
-    unsafe fn add(self, other: Self) -> Self;
-    unsafe fn sub(self, other: Self) -> Self;
     /// `self` where it is greater than `other`, else `other`.
     unsafe fn max(self, other: Self) -> Self;
     /// `self` where `gate > 0`, else 0.

@@ -24,6 +24,14 @@ pub(crate) struct Tile {
     pub(crate) size: [usize; 3],
 }
 
+impl Tile {
+    /// With whole 2 x 2 blocks of rows (z, y).
+    pub(crate) fn of_whole_blocks(&self) -> Self {
+        let [z, y, x] = self.size;
+        Self { start: self.start, size: [z.next_multiple_of(2), y.next_multiple_of(2), x] }
+    }
+}
+
 impl Tiles {
     /// Tiles of at most `largest`, or of twice as many rows where rows are short.
     pub(crate) fn new(dims: [usize; 4], mut largest: [usize; 3]) -> Self {

@@ -24,7 +24,7 @@ impl Registers for PortableWide {
 #[derive(Clone, Copy)]
 pub(crate) struct Floats<const N: usize>([f32; N]);
 
-impl Floats<8> {
+impl<const N: usize> Floats<N> {
     #[inline(always)]
     fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
         let mut result = self.0;
@@ -53,6 +53,16 @@ impl<const N: usize> Lanes for Floats<N> {
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: as for `load`.
         unsafe { to.cast::<[f32; N]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
     }
 
     #[inline(always)]
@@ -96,16 +106,6 @@ impl Eight for Floats<8> {
             // SAFETY: valid for n floats by the trait's contract.
             unsafe { *to.add(i) = value };
         }
-    }
-
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        self.zip(other, |a, b| a + b)
-    }
-
-    #[inline(always)]
-    unsafe fn sub(self, other: Self) -> Self {
-        self.zip(other, |a, b| a - b)
     }
 
     #[inline(always)]
