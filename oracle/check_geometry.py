@@ -3,7 +3,8 @@
     python check_geometry.py SERIES_FOLDER SCAN.nii.gz [--labels]
 
 SimpleITK reads both. Spacing, origin and direction must agree to 1e-4 (mm, cosines) and the voxels
-must be identical. With --labels only the geometry is compared: a label map has other voxels.
+must be identical, once padded pixels are -1024 HU as in dasl (see check_dicom.py). With --labels
+only the geometry is compared: a label map has other voxels.
 Exits 1 and says what differs.
 """
 
@@ -12,21 +13,21 @@ import sys
 
 import numpy as np
 import SimpleITK as sitk
+from check_dicom import read
 
 TOLERANCE = 1e-4
 
 
 def read_series(folder):
-    """The one DICOM series of a folder."""
-    reader = sitk.ImageSeriesReader()
-    series = reader.GetGDCMSeriesIDs(folder)
+    """The one DICOM series of a folder: the image, and its HU with padding replaced."""
+    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(folder)
     if len(series) != 1:
         sys.exit(f"{folder}: {len(series)} series, one is needed")
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(folder, series[0]))
-    return reader.Execute()
+    image, hu, _ = read(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, series[0]))
+    return image, hu
 
 
-def differences(dicom, nifti, labels):
+def differences(dicom, hu, nifti, labels):
     """What differs, one line each."""
     if dicom.GetSize() != nifti.GetSize():
         yield f"size: {dicom.GetSize()} in DICOM, {nifti.GetSize()} in NIfTI"
@@ -39,9 +40,7 @@ def differences(dicom, nifti, labels):
         if largest > TOLERANCE:
             yield f"{name.lower()}: {theirs} in DICOM, {ours} in NIfTI"
     if not labels:
-        different = np.count_nonzero(
-            sitk.GetArrayViewFromImage(dicom) != sitk.GetArrayViewFromImage(nifti)
-        )
+        different = np.count_nonzero(hu != sitk.GetArrayViewFromImage(nifti))
         print(f"voxels that differ: {different}")
         if different:
             yield f"{different} voxels differ"
@@ -55,7 +54,7 @@ def main():
     arguments = parser.parse_args()
     found = list(
         differences(
-            read_series(arguments.series), sitk.ReadImage(arguments.nifti), arguments.labels
+            *read_series(arguments.series), sitk.ReadImage(arguments.nifti), arguments.labels
         )
     )
     for line in found:

@@ -10,14 +10,19 @@
 //! The vector lanes run along x, not along the channels: 12 or 24 channels fill no whole number of
 //! 16-lane registers, but x is a multiple of 8 or 16 nearly everywhere. A task is a block of
 //! 4 x 4 rows. `pack` transposes its input, with a halo, into a zero-padded scratch
-//! `[z, y, channel, x]` that stays in the second-level cache; `convolve` then holds 6 output channels
-//! times a few x vectors in registers and walks taps and channels without a branch; the result is
-//! transposed back once. `correlate` (the weight gradient) holds 3 taps times a few output channels
-//! and walks voxels. A deconvolution with kernel and stride 2 is a 1^3 convolution onto an array
-//! whose 2^3 blocks are seen as channels (`fold`), so it has no code of its own.
+//! `[z, y, channel, x]` that stays in the second-level cache. A 3^3 convolution (`winograd`) then
+//! transforms each 2 x 2 block of rows to 16 planes (`transform`), which takes 16 products where a
+//! plain sum takes 36, and `multiply` holds 6 output channels times a few x vectors in registers and
+//! walks channels and the taps along x without a branch; the result is transposed back once. Its
+//! error is that of single precision, as the tests hold it to. The weight gradient
+//! (`winograd_gradient`, `correlate`) holds 3 taps times a few output channels and walks voxels. A
+//! deconvolution with kernel and stride 2 is a 1^3 convolution (`pointwise`) onto an array whose 2^3
+//! blocks are seen as channels (`fold`), so it has no code of its own.
 //!
 //! The instruction set (AVX-512, AVX2 with FMA, or plain Rust) is chosen at run time. Results do not
 //! depend on the number of threads: the work is cut by shape, and partial sums are added in order.
+//! All arithmetic goes through `simd::Lanes`, and inputs are converted as `pack` reads them: that is
+//! where another element type would come in.
 //!
 //! # Panics
 //! Every function panics if a slice's length does not fit the shapes given: a bug in the caller.

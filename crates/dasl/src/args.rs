@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use dasl_lidc::Rule;
@@ -49,6 +49,10 @@ pub enum Import {
     Lidc(ImportLidcArgs),
     /// Nodule volumes with their 50% consensus (index.csv, `consensus50_masks.npz`, image/)
     Voi(ImportVoiArgs),
+    /// LUNA16: subset0 .. subset9 with annotations.csv and `annotations_excluded.csv`
+    Luna16(ImportLuna16Args),
+    /// Scans without annotations: DICOM series, NIfTI, MetaImage and NRRD files in any folders
+    Scans(ImportScansArgs),
 }
 
 /// `dasl demo`
@@ -84,6 +88,44 @@ pub struct ImportVoiArgs {
     /// Folder with index.csv, `consensus50_masks.npz` and image/
     pub src: PathBuf,
     /// Dataset folder; volumes that are in it already are skipped
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Edge of the dataset's voxels, mm
+    #[arg(long, default_value_t = 1.0, value_parser = spacing_mm)]
+    pub spacing: f64,
+}
+
+/// `dasl import luna16`
+#[derive(Debug, clap::Args)]
+pub struct ImportLuna16Args {
+    /// Folder with subset*/*.mhd and the tables (any layout)
+    pub src: PathBuf,
+    /// Dataset folder; scans that are in it already are skipped
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Only these of the ten subsets, such as 0,1,2
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..10))]
+    pub subset: Vec<u8>,
+    /// Edge of the dataset's voxels, mm
+    #[arg(long, default_value_t = 1.0, value_parser = spacing_mm)]
+    pub spacing: f64,
+}
+
+impl ImportLuna16Args {
+    /// Whether a scan's subset is asked for.
+    pub fn takes(&self, scan: &Path) -> bool {
+        let folder = scan.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        let subset = folder.and_then(|name| name.strip_prefix("subset")?.parse().ok());
+        self.subset.is_empty() || subset.is_some_and(|subset| self.subset.contains(&subset))
+    }
+}
+
+/// `dasl import scans`
+#[derive(Debug, clap::Args)]
+pub struct ImportScansArgs {
+    /// Folder of DICOM series and volume files in any layout, or one volume file
+    pub src: PathBuf,
+    /// Dataset folder; scans that are in it already are skipped
     #[arg(long)]
     pub out: PathBuf,
     /// Edge of the dataset's voxels, mm
@@ -181,7 +223,7 @@ pub struct LearnArgs {
 /// `dasl segment`
 #[derive(Debug, clap::Args)]
 pub struct SegmentArgs {
-    /// Folders of one DICOM series each, or `NIfTI` files
+    /// Folders of one DICOM series each, or `NIfTI`, `MetaImage` or NRRD files
     #[arg(required = true)]
     pub scans: Vec<PathBuf>,
     /// Run folder of `dasl train` or `dasl learn`

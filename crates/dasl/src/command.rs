@@ -4,9 +4,13 @@ pub mod bench;
 pub mod demo;
 pub mod evaluate;
 pub mod import_lidc;
+pub mod import_luna16;
+pub mod import_scans;
 pub mod import_voi;
 pub mod learn;
 pub mod segment;
 pub mod train;
 
+mod import_series;
+mod imported;
 mod prepare;

@@ -60,6 +60,8 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Demo(args) => command::demo::run(&args, json),
         Command::Import(Import::Lidc(args)) => command::import_lidc::run(&args, json),
         Command::Import(Import::Voi(args)) => command::import_voi::run(&args, json),
+        Command::Import(Import::Luna16(args)) => command::import_luna16::run(&args, json),
+        Command::Import(Import::Scans(args)) => command::import_scans::run(&args, json),
         Command::Train(args) => command::train::run(&args, json),
         Command::Learn(args) => command::learn::run(&args, json),
         Command::Segment(args) => command::segment::run(&args, json),

@@ -73,7 +73,8 @@ impl Split {
             to.extend(
                 scan.nodules.iter().map(|n| Sample { scan: scan.scan_id.clone(), label: n.label }),
             );
-            if scan.whole && !validate {
+            // What nobody has looked at is no background: it may hold nodules.
+            if scan.whole && scan.annotated && !validate {
                 split.background.push(scan.scan_id.clone());
             }
         }

@@ -103,6 +103,8 @@ fn a_missing_slice() {
 fn a_duplicate_slice() {
     let (batch, series) = batch();
     fs::copy(slice(&series, 20), series.join("again.dcm")).unwrap();
+    // A copy of a file is used once; another slice at its place is not.
+    made_up::rewrite_file(&series.join("again.dcm"), tags::SOP_INSTANCE_UID, VR::UI, "1.2.3");
     let words = ["000020.dcm", "again.dcm", "same position", "keep one"];
     sets_aside(&batch, &words);
     segment_sets_aside(&series, &words);
@@ -222,13 +224,19 @@ fn an_empty_folder_and_one_that_does_not_exist() {
 }
 
 #[test]
-fn files_that_are_no_nifti() {
+fn files_that_are_no_image() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["notes.txt", "scan.nii", "scan.nii.gz"] {
+    for (name, why) in [
+        ("notes.txt", "no format that dasl reads"),
+        ("scan.nii", "cannot be read as NIfTI"),
+        ("scan.nii.gz", "cannot be read as NIfTI"),
+        ("scan.mha", "scan.mha"),
+        ("scan.nrrd", "scan.nrrd"),
+    ] {
         let path = folder.path().join(name);
         fs::write(&path, "neither header nor voxels").unwrap();
         let out = tempfile::tempdir().unwrap();
-        let words = [text(&path), "cannot be read as NIfTI"];
+        let words = [text(&path), why];
         let ran = segment(&path, &bench().model, out.path()).set_aside(&words);
         assert!(!ran.err.contains("Io("), "a person reads this: {}", ran.err);
     }

@@ -11,6 +11,7 @@
 pub mod cluster;
 pub mod consensus;
 mod error;
+pub mod ignored;
 pub mod nodules;
 pub mod outline;
 mod polygon;
@@ -22,6 +23,7 @@ pub mod xml;
 pub use cluster::cluster;
 pub use consensus::{Rule, UnknownRule, consensus};
 pub use error::LidcError;
+pub use ignored::{Ignored, IgnoredKind, ignored};
 pub use nodules::{Nodule, OutlineId, label_map, nodules};
 pub use outline::{Contour, Mask, Outline, outlines};
 pub use reading::{Characteristics, NonNodule, ReaderNodule, Reading, Roi, Session, same_series};

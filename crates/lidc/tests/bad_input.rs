@@ -1,6 +1,8 @@
 //! Readings that are damaged, foreign or odd: a clear error each, never a panic or a guess.
 
-use dasl_lidc::{LidcError, Reading, Rule, XmlKind, nodules, read_xml, same_series};
+use dasl_lidc::{
+    IgnoredKind, LidcError, Reading, Rule, XmlKind, ignored, nodules, read_xml, same_series,
+};
 use dasl_volume::{Geometry, PointMm};
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -215,4 +217,28 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_does_not_count_is_told_by_kind_and_place() {
+    let mark = "<nonNodule><nonNoduleID>9</nonNoduleID><imageZposition>-90.0</imageZposition>\
+        <imageSOP_UID>1.2</imageSOP_UID><locus><xCoord>7</xCoord><yCoord>8</yCoord></locus>\
+        </nonNodule>";
+    let outside = mark.replace("-90.0", "900");
+    let outlined = nodule(&(RATINGS.to_owned() + &square("-95", 10, 20)));
+    let session = nodule(&roi("-97.5", &[[3, 4]])) + &outlined + mark + &outside;
+    let of = |rule| ignored(&reading(&session), &grid(), 2.5, rule).unwrap();
+    let kinds = |rule| of(rule).iter().map(|i| i.kind).collect::<Vec<_>>();
+    let (small, other) = (IgnoredKind::SmallNodule, IgnoredKind::NonNodule);
+    assert_eq!(kinds(Rule::Pylidc), [small, other]);
+    // Outlined by one reader only.
+    let found = of(Rule::ThreeReadersUnion);
+    assert_eq!(kinds(Rule::ThreeReadersUnion), [small, other, IgnoredKind::FewReaders]);
+    let near = |point: PointMm, [x, y, z]: [f64; 3]| {
+        [point.x - x, point.y - y, point.z - z].iter().all(|d| d.abs() < 1e-9)
+    };
+    assert!(near(found[0].center_mm, [3.0 * 0.7, 4.0 * 0.7, -97.5]), "{found:?}");
+    assert!(near(found[1].center_mm, [7.0 * 0.7, 8.0 * 0.7, -90.0]), "{found:?}");
+    assert!(near(found[2].center_mm, [13.0 * 0.7, 23.0 * 0.7, -95.0]), "{found:?}");
+    assert!((found[2].diameter_mm - 6.0 * 0.7).abs() < 1e-9);
 }

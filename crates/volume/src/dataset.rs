@@ -18,7 +18,9 @@ mod error;
 mod record;
 
 pub use error::DatasetError;
-pub use record::{DatasetInfo, NoduleRecord, ScanArrays, ScanRecord, SourceFile};
+pub use record::{
+    DatasetInfo, IgnoredRecord, NO_RULE, NoduleRecord, ScanArrays, ScanRecord, SourceFile,
+};
 
 use crate::atomic_file::write_atomic;
 use crate::volume::{LabelVolume, PADDING_HU, Volume};
@@ -63,8 +65,12 @@ impl Dataset {
     pub fn create_or_open(root: &Path, info: &DatasetInfo) -> Result<Self, DatasetError> {
         let path = root.join("dataset.json");
         if path.exists() {
-            let dataset = Self::open(root)?;
+            let mut dataset = Self::open(root)?;
             dataset.check_same(info)?;
+            if dataset.info.rule == NO_RULE && info.rule != NO_RULE {
+                dataset.info.rule.clone_from(&info.rule);
+                write_json(&path, &dataset.info)?;
+            }
             return Ok(dataset);
         }
         let scans = root.join("scans");
@@ -104,7 +110,8 @@ impl Dataset {
             let mm = |spacing: f64| format!("{spacing} mm");
             return differ("spacing", mm(self.info.spacing_mm), mm(wanted.spacing_mm));
         }
-        if self.info.rule != wanted.rule {
+        let either_none = [&self.info.rule, &wanted.rule].iter().any(|rule| *rule == NO_RULE);
+        if self.info.rule != wanted.rule && !either_none {
             return differ("rule", self.info.rule.clone(), wanted.rule.clone());
         }
         Ok(())

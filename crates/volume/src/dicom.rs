@@ -1,12 +1,21 @@
 //! Reading a CT series from DICOM files.
 //!
-//! `find` lists the series in any folder tree, `slice` reads one file, `series` puts slices
-//! together into a volume or says exactly why they do not make one.
+//! `find` lists the series in any folder tree, `slice` reads the header of one file or of its
+//! frames, `left_out` takes away what is no slice of the stack, `stack` puts the slices in order or
+//! says exactly why they do not make a volume, `pixels` reads their Hounsfield units. `open` and
+//! `compressed` know the encodings.
 
+mod compressed;
 mod error;
 mod find;
+mod header;
+mod left_out;
+mod open;
+mod pixel_layout;
+mod pixels;
 mod series;
 mod slice;
+mod stack;
 
 pub use error::DicomError;
 pub use find::{Found, SeriesFiles, find_series};

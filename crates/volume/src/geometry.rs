@@ -57,6 +57,9 @@ pub struct Geometry {
     pub axes: [[f64; 3]; 3],
 }
 
+/// Cosine between two axes up to which they count as a right angle that was rounded.
+const SHEAR: f64 = 1e-3;
+
 /// Array axes z, y, x along patient axes z, y, x: an axial scan read from feet to head.
 pub const AXIAL: [[f64; 3]; 3] = [[0., 0., 1.], [0., 1., 0.], [1., 0., 0.]];
 
@@ -64,6 +67,35 @@ impl Geometry {
     /// An axial grid: array axes along the patient's axes.
     pub fn axial(shape: [usize; 3], spacing_mm: [f64; 3], origin_mm: PointMm) -> Self {
         Self { shape, spacing_mm, origin_mm, axes: AXIAL }
+    }
+
+    /// The grid of a file's header: voxel size and direction (LPS, of any length, which counts as
+    /// part of the voxel size) along [z, y, x].
+    ///
+    /// # Errors
+    /// What keeps the header from being a grid.
+    pub(crate) fn from_directions(
+        shape: [usize; 3],
+        size_mm: [f64; 3],
+        directions: [[f64; 3]; 3],
+        origin_mm: PointMm,
+    ) -> Result<Self, &'static str> {
+        let dot = |a: usize, b: usize| -> f64 {
+            directions[a].iter().zip(directions[b]).map(|(a, b)| a * b).sum()
+        };
+        let length: [f64; 3] = std::array::from_fn(|axis| dot(axis, axis).sqrt());
+        let spacing_mm: [f64; 3] = std::array::from_fn(|axis| size_mm[axis] * length[axis]);
+        if !spacing_mm.iter().all(|s| s.is_finite() && *s > 1e-6)
+            || ![origin_mm.x, origin_mm.y, origin_mm.z].iter().all(|v| v.is_finite())
+        {
+            return Err("the header has no valid voxel size or origin");
+        }
+        let sheared = |a: usize, b: usize| dot(a, b).abs() > SHEAR * length[a] * length[b];
+        if sheared(0, 1) || sheared(0, 2) || sheared(1, 2) {
+            return Err("the header's axes are sheared");
+        }
+        let axes = std::array::from_fn(|axis| directions[axis].map(|v| v / length[axis]));
+        Ok(Self { shape, spacing_mm, origin_mm, axes })
     }
 
     /// The point at a voxel position.

@@ -8,10 +8,14 @@ pub mod components;
 pub mod dataset;
 pub mod dicom;
 pub mod geometry;
+pub mod image_file;
 pub mod lung;
+pub mod metaimage;
 pub mod nifti;
+pub mod nrrd;
 pub mod resample;
 pub mod volume;
+pub mod voxel_file;
 
 pub use atomic_file::write_atomic;
 pub use geometry::{Geometry, PointMm, VoxelPos};

@@ -8,11 +8,13 @@ mod affine;
 
 use crate::atomic_file::{publish, temporary_beside};
 use crate::geometry::Geometry;
-use crate::volume::{CtVolume, LabelVolume, PADDING_HU, Volume};
+use crate::volume::{CtVolume, LabelVolume, Volume};
+use crate::voxel_file::MOST_PER_BYTE;
 use ::nifti::writer::WriterOptions;
 use ::nifti::{IntoNdArray, NiftiHeader, NiftiObject, NiftiVolume, ReaderOptions};
 use affine::Affine;
 use ndarray::{Array3, Axis};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Why a `NIfTI` file could not be read or written.
@@ -53,6 +55,14 @@ pub enum NiftiError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A CT with a value that is no Hounsfield number.
+    #[error("{}: {value} is no Hounsfield number; a CT holds values from -32768 to 32767", .file.display())]
+    Hounsfield {
+        /// The file.
+        file: PathBuf,
+        /// The value met.
+        value: f32,
+    },
     /// A label map with a value that is no label.
     #[error("{}: {value} is not a label; labels are whole numbers from 0 to 65535", .file.display())]
     Label {
@@ -74,15 +84,17 @@ pub enum NiftiError {
     },
 }
 
-/// Reads a CT [z, y, x] in Hounsfield units: scaled by the header's slope and intercept, rounded,
-/// held within an i16; what is not a number becomes padding.
+/// Reads a CT [z, y, x] in Hounsfield units: scaled by the header's slope and intercept, rounded.
 ///
 /// # Errors
-/// A [`NiftiError`] that names the file.
+/// A [`NiftiError`] that names the file, also for a value that is no Hounsfield number.
 pub fn read_ct(path: &Path) -> Result<CtVolume, NiftiError> {
     let (values, geometry) = read(path)?;
-    let hounsfield = |v: f32| if v.is_nan() { PADDING_HU } else { v.round() as i16 };
-    Ok(Volume::new(values.mapv(hounsfield), geometry))
+    let is_hounsfield = |v: &&f32| (-32768.0..=32767.0).contains(&v.round());
+    if let Some(value) = values.iter().find(|v| !is_hounsfield(v)) {
+        return Err(NiftiError::Hounsfield { file: path.to_path_buf(), value: *value });
+    }
+    Ok(Volume::new(values.mapv(|v| v.round() as i16), geometry))
 }
 
 /// Reads an instance label map [z, y, x]; the file may hold integers or whole floats.
@@ -123,6 +135,9 @@ fn read(path: &Path) -> Result<(Array3<f32>, Geometry), NiftiError> {
     if !path.exists() {
         return Err(NiftiError::Missing(file()));
     }
+    if !holds_what_it_promises(path).map_err(damaged)? {
+        return Err(damaged(std::io::Error::from(ErrorKind::UnexpectedEof).into()));
+    }
     let object = ReaderOptions::new().read_file(path).map_err(damaged)?;
     let affine = Affine::from_header(object.header());
     let dimensions = object.volume().dim().to_vec();
@@ -146,10 +161,22 @@ fn read(path: &Path) -> Result<(Array3<f32>, Geometry), NiftiError> {
     Ok((values, geometry))
 }
 
+/// Whether the file is long enough for the voxels of its header: the reader takes memory for them
+/// before it looks.
+fn holds_what_it_promises(path: &Path) -> ::nifti::Result<bool> {
+    let header = NiftiHeader::from_file(path)?;
+    let bytes = header.dim()?.iter().fold(u128::from(header.bitpix.unsigned_abs()) / 8, |n, d| {
+        n.saturating_mul(u128::from(*d))
+    });
+    let stored = u128::from(std::fs::metadata(path)?.len());
+    let packed = path.extension().is_some_and(|ending| ending == "gz");
+    Ok(bytes <= if packed { stored * u128::from(MOST_PER_BYTE) } else { stored })
+}
+
 /// The reader's complaint in words: its own shows a system error as code.
 fn reason(error: &::nifti::NiftiError) -> String {
     match error {
-        ::nifti::NiftiError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+        ::nifti::NiftiError::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
             "the file is truncated or of another kind".into()
         }
         ::nifti::NiftiError::Io(error) => error.to_string(),

@@ -1,7 +1,7 @@
 //! The dataset store: what goes in comes out, by boxes, whole or not at all, the same bytes.
 
 use dasl_volume::dataset::{
-    Dataset, DatasetInfo, NoduleRecord, ScanArrays, ScanRecord, SourceFile,
+    Dataset, DatasetInfo, IgnoredRecord, NoduleRecord, ScanArrays, ScanRecord, SourceFile,
 };
 use dasl_volume::{Geometry, PADDING_HU, PointMm, crop_padded};
 use ndarray::Array3;
@@ -28,6 +28,7 @@ fn scan(id: &str) -> (ScanRecord, ScanArrays) {
         native_geometry,
         lung_sure: true,
         whole: true,
+        annotated: true,
         nodules: vec![NoduleRecord {
             label: 1,
             readers: 4,
@@ -40,6 +41,12 @@ fn scan(id: &str) -> (ScanRecord, ScanArrays) {
             malignancy: vec![3, 4, 4, 5],
             texture: vec![5, 5, 5, 4],
         }],
+        ignored: vec![IgnoredRecord {
+            kind: "non-nodule".into(),
+            center_mm: PointMm::new(1.5, 2.5, -3.5),
+            diameter_mm: 0.0,
+        }],
+        notes: vec!["a scout was left out".into()],
         source: vec![SourceFile { path: "a/1.dcm".into(), sha256: "00".into() }],
     };
     let ct = Array3::from_shape_fn(SHAPE, |(z, y, x)| {
@@ -134,7 +141,7 @@ fn the_same_scans_give_the_same_bytes_whatever_the_threads() {
     let table = std::str::from_utf8(&one["set_aside.csv"]).unwrap();
     assert!(table.starts_with("source,reason\nA.dcm,\"a, \"\"b\"\"\"\n"), "{table}");
     let table = std::str::from_utf8(&one["scans.csv"]).unwrap();
-    assert_eq!(table.lines().nth(1), Some("A,P1,1.2.3,true,true,1,70,90,130,1"));
+    assert_eq!(table.lines().nth(1), Some("A,P1,1.2.3,true,true,true,1,1,70,90,130,1"));
 }
 
 #[test]

@@ -141,11 +141,12 @@ fn make_cohort(out: &Path, seed: u64) -> Result<Vec<PathBuf>> {
 }
 
 fn imported(src: &Path, out: &Path) -> Result<Dataset> {
-    let imported = import(src, out, Rule::Pylidc, 1.0)?;
+    let (dataset, imported) = import(src, out, Rule::Pylidc, 1.0)?;
     if let Some((what, why)) = imported.set_aside.first() {
         bail!("{what}: {why}");
     }
-    Ok(Dataset::open(out)?)
+    dataset.finish()?;
+    Ok(dataset)
 }
 
 /// Every reference nodule, best first.

@@ -69,6 +69,9 @@ pub fn evaluate(predictions: &Path, dataset: &Dataset) -> Result<Evaluation> {
     let progress = bar("evaluate", ids.len() as u64);
     for id in ids {
         let record = dataset.scan(&id)?;
+        if !record.annotated {
+            continue;
+        }
         // A nodule volume has the series' UID too, but is not the scan that was segmented.
         let by_series = predicted.by_series.get(&record.series_uid).filter(|_| record.whole);
         let folder = by_series.or(predicted.by_name.get(&id));

@@ -7,7 +7,7 @@ use dasl_volume::VoxelPos;
 use dasl_volume::dataset::ScanRecord;
 use rayon::prelude::*;
 
-use super::import_lidc::{Imported, report};
+use super::imported::Imported;
 use super::prepare::{NoduleFacts, Source, add, open};
 use crate::Outcome;
 use crate::args::ImportVoiArgs;
@@ -38,20 +38,11 @@ pub fn run(args: &ImportVoiArgs, json: bool) -> Result<Outcome> {
         })
         .collect();
     progress.finish_and_clear();
-    let mut imported =
-        Imported { added: Vec::new(), skipped: 0, set_aside: index.set_aside.clone() };
+    let mut imported = Imported { set_aside: index.set_aside.clone(), ..Imported::default() };
     for (name, result) in results {
-        match result {
-            Ok(Some(record)) => imported.added.push(record),
-            Ok(None) => imported.skipped += 1,
-            Err(error) => imported.set_aside.push((name, format!("{error:#}"))),
-        }
+        imported.note(name, result);
     }
-    for (what, why) in &imported.set_aside {
-        dataset.set_aside(what, why);
-    }
-    dataset.finish()?;
-    report(&imported, &args.out, json)
+    imported.finish(&dataset, json)
 }
 
 fn source(voi: dasl_lidc::voi::Voi) -> Source {
@@ -76,7 +67,10 @@ fn source(voi: dasl_lidc::voi::Voi) -> Source {
         series_uid: voi.series_uid,
         ct: voi.ct,
         labels: voi.mask,
+        annotated: true,
         nodules: vec![facts],
+        ignored: Vec::new(),
+        notes: Vec::new(),
         whole: false,
         files: Vec::new(),
     }

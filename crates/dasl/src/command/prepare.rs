@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dasl_volume::dataset::{
-    Dataset, DatasetInfo, NoduleRecord, ScanArrays, ScanRecord, SourceFile,
+    Dataset, DatasetInfo, IgnoredRecord, NoduleRecord, ScanArrays, ScanRecord, SourceFile,
 };
 use dasl_volume::lung::lung_mask;
 use dasl_volume::resample::{resample_ct, resample_labels};
@@ -39,8 +39,14 @@ pub struct Source {
     pub ct: CtVolume,
     /// Nodules on the same grid.
     pub labels: LabelVolume,
+    /// Whether readers looked at it.
+    pub annotated: bool,
     /// What is known of them.
     pub nodules: Vec<NoduleFacts>,
+    /// Places that don't count.
+    pub ignored: Vec<IgnoredRecord>,
+    /// What a user should know of how it was read.
+    pub notes: Vec<String>,
     /// A whole chest, or only a nodule's surroundings.
     pub whole: bool,
     /// The files it was read from, relative to the import's root.
@@ -71,10 +77,12 @@ pub fn add(dataset: &Dataset, source: &Source) -> Result<ScanRecord> {
     let grid = native.with_spacing([spacing; 3]);
     let ct = resample_ct(&source.ct, &grid);
     let labels = resample_labels(&source.labels, &grid);
+    let mut notes = source.notes.clone();
     let (lung, lung_sure) = if source.whole {
         let lung = lung_mask(&ct);
         if let Some(reason) = &lung.reason {
             tracing::warn!("{}: lung mask: {reason}", source.scan_id);
+            notes.push(format!("lung mask: {reason}"));
         }
         (lung.mask.voxels, lung.sure)
     } else {
@@ -108,7 +116,10 @@ pub fn add(dataset: &Dataset, source: &Source) -> Result<ScanRecord> {
         native_geometry: native,
         lung_sure,
         whole: source.whole,
+        annotated: source.annotated,
         nodules: nodules.collect(),
+        ignored: source.ignored.clone(),
+        notes,
         source: source.files.clone(),
     };
     let arrays = ScanArrays {

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dasl_net::infer::Segmenter;
 use dasl_volume::dicom::read_folder;
 use dasl_volume::lung::lung_mask;
 use dasl_volume::resample::resample_ct;
-use dasl_volume::{CtVolume, LabelVolume, PointMm, nifti, write_atomic};
+use dasl_volume::{CtVolume, LabelVolume, PointMm, image_file, nifti, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
@@ -100,22 +100,24 @@ pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
     Ok(if set_aside.is_empty() { Outcome::Done } else { Outcome::SomeSetAside })
 }
 
-/// Reads a folder of one DICOM series, or a `NIfTI` file.
+/// Reads a folder of one DICOM series, or a `NIfTI`, `MetaImage` or NRRD file.
 ///
 /// # Errors
 /// If it is neither, or can't be read.
 pub fn read(path: &Path) -> Result<Scan> {
+    if !path.exists() {
+        bail!(
+            "{}: it does not exist; give a folder of DICOM files or a volume file",
+            path.display()
+        );
+    }
     if path.is_dir() {
         let scan = read_folder(path)?;
-        let name = if scan.patient_id.is_empty() { stem(path) } else { scan.patient_id };
+        let name =
+            if scan.patient_id.is_empty() { image_file::stem(path) } else { scan.patient_id };
         return Ok(Scan { name, series_uid: Some(scan.series_uid), ct: scan.volume });
     }
-    Ok(Scan { name: stem(path), series_uid: None, ct: nifti::read_ct(path)? })
-}
-
-fn stem(path: &Path) -> String {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    name.trim_end_matches(".gz").trim_end_matches(".nii").to_string()
+    Ok(Scan { name: image_file::stem(path), series_uid: None, ct: image_file::read_ct(path)? })
 }
 
 /// A name for the scan's output folder that no other scan has: neither one of this call (`taken`)

@@ -6,13 +6,15 @@ use crate::atomic_file::write_atomic;
 use std::path::Path;
 
 /// Columns of scans.csv.
-pub(super) const SCANS_HEADER: [&str; 10] = [
+pub(super) const SCANS_HEADER: [&str; 12] = [
     "scan_id",
     "patient_id",
     "series_uid",
     "whole",
+    "annotated",
     "lung_sure",
     "nodules",
+    "ignored",
     "voxels_z",
     "voxels_y",
     "voxels_x",
@@ -27,8 +29,10 @@ pub(super) fn scan_row(record: &ScanRecord) -> Vec<String> {
         record.patient_id.clone(),
         record.series_uid.clone(),
         record.whole.to_string(),
+        record.annotated.to_string(),
         record.lung_sure.to_string(),
         record.nodules.len().to_string(),
+        record.ignored.len().to_string(),
         z.to_string(),
         y.to_string(),
         x.to_string(),

@@ -5,6 +5,9 @@ use crate::geometry::{Geometry, PointMm};
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
+/// The rule of a dataset whose scans nobody has annotated: any rule can follow.
+pub const NO_RULE: &str = "none";
+
 /// What all scans of a dataset have in common (dataset.json).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DatasetInfo {
@@ -52,6 +55,17 @@ pub struct NoduleRecord {
     pub texture: Vec<u8>,
 }
 
+/// A place that is neither nodule nor background: a mark there counts neither way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IgnoredRecord {
+    /// Why: `small-nodule`, `non-nodule`, `few-readers` (LIDC) or `excluded` (LUNA16).
+    pub kind: String,
+    /// Where.
+    pub center_mm: PointMm,
+    /// Its size, mm; 0 where only a point is known.
+    pub diameter_mm: f64,
+}
+
 /// A scan (scan.json).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScanRecord {
@@ -69,10 +83,23 @@ pub struct ScanRecord {
     pub lung_sure: bool,
     /// Whether this is a whole chest, or only a volume of interest.
     pub whole: bool,
+    /// Whether readers looked at it: only then is what they did not mark background.
+    #[serde(default = "yes")]
+    pub annotated: bool,
     /// Its reference nodules, by label.
     pub nodules: Vec<NoduleRecord>,
+    /// Places that don't count.
+    #[serde(default)]
+    pub ignored: Vec<IgnoredRecord>,
+    /// What a user should know of how it was read.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The files it was made from.
     pub source: Vec<SourceFile>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A scan's voxels [z, y, x].

@@ -59,6 +59,28 @@ pub enum DicomError {
         /// What to do.
         todo: &'static str,
     },
+    /// Scouts alone.
+    #[error(
+        "{place}: only localizers (scout images), no slices; give the series that was scanned with them"
+    )]
+    OnlyLocalizers {
+        /// Folder or series.
+        place: String,
+    },
+    /// Two or more stacks of slices in one series, over the same places.
+    #[error("series {series_uid} holds {} stacks of slices at the same positions, told apart by {attribute} ({}), such as {} and {}; keep the files of one", .values.len(), .values.join(", "), .first.display(), .second.display())]
+    SeveralStacks {
+        /// The series.
+        series_uid: String,
+        /// The attribute's DICOM keyword.
+        attribute: &'static str,
+        /// Its value in each stack.
+        values: Vec<String>,
+        /// A file of the first stack.
+        first: PathBuf,
+        /// A file of the second.
+        second: PathBuf,
+    },
     /// A volume needs at least two slices.
     #[error("series {series_uid} has a single slice ({}); give the whole series", .file.display())]
     SingleSlice {

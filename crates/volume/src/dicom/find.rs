@@ -1,12 +1,11 @@
 //! Which series a folder tree holds, by headers alone.
 
 use super::error::DicomError;
-use dicom_dictionary_std::tags;
-use dicom_object::{DefaultDicomObject, OpenFileOptions, ReadError};
+use super::open::{NOT_DICOM, io_reason, open_header};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::DefaultDicomObject;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The files of one series.
@@ -18,7 +17,8 @@ pub struct SeriesFiles {
     pub study_uid: String,
     /// `PatientID`: an identifier, never a name.
     pub patient_id: String,
-    /// `Modality`, such as CT.
+    /// `Modality`, such as CT; "CT without slices" for what a CT scanner filed that is no image of
+    /// the patient's volume (pictures of the screen, dose reports, raw data).
     pub modality: String,
     /// Paths, sorted.
     pub files: Vec<PathBuf>,
@@ -35,6 +35,9 @@ pub struct Found {
     pub unreadable: Vec<(PathBuf, String)>,
 }
 
+/// The modality given to files of modality CT that are no slices.
+const NO_SLICE: &str = "CT without slices";
+
 /// What one file turned out to be.
 enum Kind {
     Image { series_uid: String, study_uid: String, patient_id: String, modality: String },
@@ -42,8 +45,9 @@ enum Kind {
     Unreadable(String),
 }
 
-/// Lists the series below `root`. Only headers are read; files that are plainly not DICOM are
-/// passed over.
+/// Lists the series below `root`, in whatever folders their files lie. Only headers are read.
+/// Files that do not begin as DICOM (with or without preamble and file meta group) are passed over
+/// unless they are named `*.dcm`; so is the directory of a disc, DICOMDIR.
 ///
 /// # Errors
 /// [`DicomError::Folder`] if a folder cannot be listed, [`DicomError::Empty`] if there is neither
@@ -54,7 +58,7 @@ pub fn find_series(root: &Path) -> Result<Found, DicomError> {
     for entry in walkdir::WalkDir::new(root).follow_links(true).sort_by_file_name() {
         let entry = entry.map_err(|error| DicomError::Folder {
             folder: error.path().unwrap_or(root).to_path_buf(),
-            reason: error.io_error().map_or_else(|| "a link in a circle".into(), reason),
+            reason: error.io_error().map_or_else(|| "a link in a circle".into(), io_reason),
         })?;
         if !entry.file_type().is_file() {
             continue;
@@ -67,11 +71,11 @@ pub fn find_series(root: &Path) -> Result<Found, DicomError> {
     }
     let kinds: Vec<Kind> = files.par_iter().map(|path| look_at(path)).collect();
 
-    let mut series: BTreeMap<(String, String), SeriesFiles> = BTreeMap::new();
+    let mut series: BTreeMap<(String, String, String), SeriesFiles> = BTreeMap::new();
     for (path, kind) in files.into_iter().zip(kinds) {
         match kind {
             Kind::Image { series_uid, study_uid, patient_id, modality } => series
-                .entry((patient_id.clone(), series_uid.clone()))
+                .entry((patient_id.clone(), series_uid.clone(), modality.clone()))
                 .or_insert_with(|| SeriesFiles {
                     series_uid,
                     study_uid,
@@ -97,75 +101,63 @@ pub fn find_series(root: &Path) -> Result<Found, DicomError> {
     Ok(found)
 }
 
-/// A file's header, everything before the pixels.
-pub(super) fn open_header(path: &Path) -> Result<DefaultDicomObject, String> {
-    if std::fs::metadata(path).map_err(|e| reason(&e))?.len() == 0 {
-        return Err("the file is empty".into());
-    }
-    OpenFileOptions::new()
-        .read_until(tags::PIXEL_DATA)
-        .open_file(path)
-        .map_err(|error| parse_reason(&error))
+/// Whether the file is an image of the patient's volume, for a file of modality CT. Beside the
+/// slices, scanners file pictures of the screen, dose reports and raw data under that modality.
+fn lies_in_space(header: &DefaultDicomObject, class: Option<&str>) -> bool {
+    let is_ct = class.is_none_or(|uid| uid == CT_CLASS || uid.starts_with(CT_CLASSES));
+    is_ct || header.get(tags::IMAGE_POSITION_PATIENT).is_some()
 }
 
-/// The parser's complaint without its layers and backtraces.
-pub(super) fn parse_reason(error: &ReadError) -> String {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(inner) = deepest.source() {
-        deepest = inner;
-    }
-    let text = deepest.to_string();
-    if text.contains("failed to fill whole buffer")
-        || matches!(error, ReadError::PrematureEnd { .. })
-    {
-        "the file is truncated".into()
-    } else {
-        text
-    }
-}
+/// CT Image Storage.
+const CT_CLASS: &str = uids::CT_IMAGE_STORAGE;
+/// The beginning of the classes derived from it: enhanced, legacy converted enhanced, for
+/// processing.
+const CT_CLASSES: &str = "1.2.840.10008.5.1.4.1.1.2.";
 
 fn look_at(path: &Path) -> Kind {
-    let magic = has_magic(path);
-    if !magic && !has_extension(path, "dcm") {
+    // The directory of a disc: DICOM, but no image.
+    if path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("DICOMDIR")) {
         return Kind::Other;
     }
+    let should_be_dicom = has_extension(path, "dcm");
     let header = match open_header(path) {
-        Ok(header) => header,
-        Err(reason) => return Kind::Unreadable(reason),
+        Ok(Some(header)) => header,
+        Ok(None) if should_be_dicom => return Kind::Unreadable(NOT_DICOM.into()),
+        Err(reason) if should_be_dicom || has_content(path) => return Kind::Unreadable(reason),
+        // An empty file of another name is no loss.
+        Ok(None) | Err(_) => return Kind::Other,
     };
     let text = |tag| {
         let value = header.get(tag).and_then(|element| element.to_str().ok());
         value.map(|v| v.trim_matches(['\0', ' ']).to_string()).filter(|v| !v.is_empty())
     };
+    let class = text(tags::SOP_CLASS_UID);
     match text(tags::SERIES_INSTANCE_UID) {
-        Some(series_uid) => Kind::Image {
-            series_uid,
-            study_uid: text(tags::STUDY_INSTANCE_UID).unwrap_or_default(),
-            patient_id: text(tags::PATIENT_ID).unwrap_or_default(),
-            modality: text(tags::MODALITY).unwrap_or_default(),
-        },
-        // Directories of a disc (DICOMDIR) and the like are DICOM, but no image; an image that
-        // ends before its series UID is a damaged one.
-        None if text(tags::SOP_CLASS_UID).is_some() => {
+        Some(series_uid) => {
+            let mut modality = text(tags::MODALITY).unwrap_or_default();
+            if modality == "CT" && !lies_in_space(&header, class.as_deref()) {
+                modality = NO_SLICE.into();
+            }
+            Kind::Image {
+                series_uid,
+                study_uid: text(tags::STUDY_INSTANCE_UID).unwrap_or_default(),
+                patient_id: text(tags::PATIENT_ID).unwrap_or_default(),
+                modality,
+            }
+        }
+        // Directories of a disc and the like are DICOM, but no image; an image that ends before
+        // its series UID is a damaged one.
+        None if class.is_some() => {
             Kind::Unreadable("no SeriesInstanceUID; the file may be truncated".into())
         }
         None => Kind::Other,
     }
 }
 
-fn has_magic(path: &Path) -> bool {
-    let mut start = [0; 132];
-    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
-        && &start[128..] == b"DICM"
+fn has_content(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|data| data.len() > 0)
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension))
-}
-
-fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "it does not exist".into(),
-        _ => error.to_string(),
-    }
 }

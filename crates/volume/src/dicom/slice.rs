@@ -1,19 +1,35 @@
-//! One CT slice: its place, its scale, its pixels.
+//! One CT slice: its place, its scale, what tells it from others.
 
 use super::error::DicomError;
-use super::find::{open_header, parse_reason};
+use super::header::{Header, is_localizer};
+use super::open::{NOT_DICOM, open_header};
+use super::pixel_layout::{HounsfieldScale, PixelLayout};
 use dicom_core::Tag;
-use dicom_core::value::{PrimitiveValue, Value};
 use dicom_dictionary_std::tags;
-use dicom_object::{DefaultDicomObject, OpenFileOptions};
-use dicom_pixeldata::PixelDecoder;
-use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
 use std::path::{Path, PathBuf};
 
-/// What a slice's header says, checked.
+/// What may tell two stacks of one series apart that lie at the same positions, by keyword.
+pub(super) const MARKS: [(&str, Tag); 10] = [
+    ("AcquisitionNumber", tags::ACQUISITION_NUMBER),
+    ("FrameAcquisitionNumber", tags::FRAME_ACQUISITION_NUMBER),
+    ("TemporalPositionIdentifier", tags::TEMPORAL_POSITION_IDENTIFIER),
+    ("TemporalPositionIndex", tags::TEMPORAL_POSITION_INDEX),
+    ("NominalPercentageOfCardiacPhase", tags::NOMINAL_PERCENTAGE_OF_CARDIAC_PHASE),
+    ("StackID", tags::STACK_ID),
+    ("ConvolutionKernel", tags::CONVOLUTION_KERNEL),
+    ("KVP", tags::KVP),
+    ("ReconstructionDiameter", tags::RECONSTRUCTION_DIAMETER),
+    ("ImageType", tags::IMAGE_TYPE),
+];
+
+/// What a slice's header says, checked. A frame of a multi-frame file is a slice too.
 #[derive(Debug, Clone)]
 pub(super) struct SliceHeader {
     pub file: PathBuf,
+    /// Which frame of the file, from 0.
+    pub frame: usize,
+    /// How many frames the file has.
+    pub frames: usize,
     pub sop_uid: String,
     pub rows: usize,
     pub columns: usize,
@@ -24,82 +40,70 @@ pub(super) struct SliceHeader {
     /// Unit vectors along a row and along a column.
     pub along_row: [f64; 3],
     pub along_column: [f64; 3],
-    pub slope: f64,
-    pub intercept: f64,
+    pub scale: HounsfieldScale,
     pub frame_of_reference_uid: Option<String>,
     pub slice_thickness_mm: Option<f64>,
-    layout: PixelLayout,
+    /// Whether the pixels were once compressed with loss.
+    pub is_lossy: bool,
+    /// The values of [`MARKS`], in their order.
+    pub marks: [Option<String>; MARKS.len()],
 }
 
-/// How a stored pixel's bits are laid out (PS3.5, section 8.1).
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct PixelLayout {
-    bits_allocated: u32,
-    bits_stored: u32,
-    high_bit: u32,
-    signed: bool,
+/// What a CT file holds.
+pub(super) enum CtFile {
+    /// Slices, checked: one, or one for each frame.
+    Slices(Vec<SliceHeader>),
+    /// A localizer: no slice of the stack, and often without what a slice has.
+    Localizer,
 }
 
-impl PixelLayout {
-    /// The stored value within its allocated bits.
-    fn value(self, cell: u16) -> i32 {
-        let above = 31 - self.high_bit;
-        let aligned = u32::from(cell) << above;
-        let drop = 32 - self.bits_stored;
-        if self.signed { (aligned as i32) >> drop } else { (aligned >> drop) as i32 }
-    }
-}
-
-/// Reads attributes of one file; each getter names the file in its error.
-struct Header<'a> {
-    file: &'a Path,
-    object: &'a DefaultDicomObject,
-}
-
-impl Header<'_> {
-    fn missing(&self, attribute: &'static str) -> DicomError {
-        DicomError::Attribute { file: self.file.to_path_buf(), attribute }
-    }
-
-    fn optional_text(&self, tag: Tag) -> Option<String> {
-        let value = self.object.get(tag)?.to_str().ok()?;
-        let value = value.trim_matches(['\0', ' ']);
-        (!value.is_empty()).then(|| value.to_string())
-    }
-
-    fn text(&self, tag: Tag, name: &'static str) -> Result<String, DicomError> {
-        self.optional_text(tag).ok_or_else(|| self.missing(name))
-    }
-
-    fn count(&self, tag: Tag, name: &'static str) -> Result<u32, DicomError> {
-        let value = self.object.get(tag).and_then(|element| element.to_int::<u32>().ok());
-        value.ok_or_else(|| self.missing(name))
-    }
-
-    fn numbers<const N: usize>(
-        &self,
-        tag: Tag,
-        name: &'static str,
-    ) -> Result<[f64; N], DicomError> {
-        let values = self.object.get(tag).and_then(|element| element.to_multi_float64().ok());
-        values
-            .and_then(|v| <[f64; N]>::try_from(v).ok())
-            .filter(|v| v.iter().all(|n| n.is_finite()))
-            .ok_or_else(|| self.missing(name))
-    }
-}
-
-impl SliceHeader {
+impl CtFile {
     /// Reads everything before the pixels and checks that this is a kind of CT slice that can be
     /// put into a volume.
     pub fn read(file: &Path) -> Result<Self, DicomError> {
+        let unreadable =
+            |reason: String| DicomError::Unreadable { file: file.to_path_buf(), reason };
         let object = open_header(file)
-            .map_err(|reason| DicomError::Unreadable { file: file.to_path_buf(), reason })?;
-        let header = Header { file, object: &object };
+            .and_then(|o| o.ok_or_else(|| NOT_DICOM.into()))
+            .map_err(unreadable)?;
+        let header = Header::new(file, &object);
         let modality = header.text(tags::MODALITY, "Modality")?;
         if modality != "CT" {
             return Err(DicomError::NotCt { place: file.display().to_string(), modality });
         }
+        if is_localizer(&header) {
+            return Ok(Self::Localizer);
+        }
+        let frames = header.optional_text(tags::NUMBER_OF_FRAMES).unwrap_or_else(|| "1".into());
+        if !header.has_frame_groups() {
+            if frames != "1" {
+                return Err(DicomError::Unsupported {
+                    file: file.to_path_buf(),
+                    what: format!("a multi-frame file ({frames} frames)"),
+                    todo: "convert it to single-frame CT or to NIfTI first",
+                });
+            }
+            return Ok(Self::Slices(vec![SliceHeader::new(&header, 0, 1)?]));
+        }
+        let frames: usize = frames.parse().map_err(|_| header.missing("NumberOfFrames"))?;
+        let slice = |frame: usize| {
+            let of_frame = header.of_frame(frame);
+            let of_frame =
+                of_frame.ok_or_else(|| header.missing("PerFrameFunctionalGroupsSequence"))?;
+            SliceHeader::new(&of_frame, frame, frames)
+        };
+        (0..frames).map(slice).collect::<Result<_, _>>().map(Self::Slices)
+    }
+
+    /// Whether a file is a localizer; a file that cannot be read is none.
+    pub fn is_localizer(file: &Path) -> bool {
+        let object = open_header(file).ok().flatten();
+        object.is_some_and(|object| is_localizer(&Header::new(file, &object)))
+    }
+}
+
+impl SliceHeader {
+    fn new(header: &Header<'_>, frame: usize, frames: usize) -> Result<Self, DicomError> {
         let layout = header.layout()?;
         let rows = header.count(tags::ROWS, "Rows")? as usize;
         let columns = header.count(tags::COLUMNS, "Columns")? as usize;
@@ -114,10 +118,10 @@ impl SliceHeader {
             header.numbers::<6>(tags::IMAGE_ORIENTATION_PATIENT, "ImageOrientationPatient")?;
         let (along_row, along_column) =
             orthonormal(cosines).ok_or_else(|| header.missing("ImageOrientationPatient"))?;
-        let [slope] = header.numbers::<1>(tags::RESCALE_SLOPE, "RescaleSlope")?;
-        let [intercept] = header.numbers::<1>(tags::RESCALE_INTERCEPT, "RescaleIntercept")?;
         Ok(Self {
-            file: file.to_path_buf(),
+            file: header.file.to_path_buf(),
+            frame,
+            frames,
             sop_uid: header.text(tags::SOP_INSTANCE_UID, "SOPInstanceUID")?,
             rows,
             columns,
@@ -125,113 +129,72 @@ impl SliceHeader {
             position_mm: header.numbers(tags::IMAGE_POSITION_PATIENT, "ImagePositionPatient")?,
             along_row,
             along_column,
-            slope,
-            intercept,
+            scale: header.scale(layout)?,
             frame_of_reference_uid: header.optional_text(tags::FRAME_OF_REFERENCE_UID),
             slice_thickness_mm: header
                 .numbers::<1>(tags::SLICE_THICKNESS, "SliceThickness")
                 .ok()
                 .map(|[mm]| mm),
-            layout,
+            is_lossy: header
+                .optional_text(tags::LOSSY_IMAGE_COMPRESSION)
+                .is_some_and(|value| value == "01"),
+            marks: MARKS.map(|(_, tag)| header.optional_text(tag)),
         })
     }
 
-    /// Fills `out` [rows * columns] with Hounsfield units: stored value x slope + intercept,
-    /// rounded, held within an i16.
-    pub fn read_hounsfield(&self, out: &mut [i16]) -> Result<(), DicomError> {
-        // The header was read before, so what fails now is the pixels.
-        let object = OpenFileOptions::new().open_file(&self.file).map_err(|error| {
-            let reason = format!("pixel data: {}", parse_reason(&error));
-            DicomError::Unreadable { file: self.file.clone(), reason }
-        })?;
-        let bytes_per_pixel = self.layout.bits_allocated as usize / 8;
-        let expected = self.rows * self.columns * bytes_per_pixel;
-        let check = |found: usize| {
-            if found < expected {
-                Err(DicomError::TruncatedPixels { file: self.file.clone(), found, expected })
-            } else {
-                Ok(())
-            }
-        };
-        let element = object.get(tags::PIXEL_DATA).ok_or_else(|| DicomError::Attribute {
-            file: self.file.clone(),
-            attribute: "PixelData",
-        })?;
-        match element.value() {
-            Value::Primitive(PrimitiveValue::U16(cells)) if bytes_per_pixel == 2 => {
-                check(cells.len() * 2)?;
-                self.scale(cells.iter().copied(), out);
-            }
-            Value::Primitive(value) => {
-                let bytes = value.to_bytes();
-                check(bytes.len())?;
-                self.scale_bytes(&bytes, out);
-            }
-            _ => {
-                let decoded =
-                    object.decode_pixel_data().map_err(|error| self.codec(&object, &error))?;
-                check(decoded.data().len())?;
-                self.scale_bytes(decoded.data(), out);
-            }
-        }
-        Ok(())
+    /// The unit vector at a right angle to the slice, right-handed with its rows and columns.
+    pub fn normal(&self) -> [f64; 3] {
+        let ([a, b, c], [d, e, f]) = (self.along_row, self.along_column);
+        [b * f - c * e, c * d - a * f, a * e - b * d]
     }
 
-    /// Pixels as little-endian bytes, which is what decoders and 8-bit data give.
-    fn scale_bytes(&self, bytes: &[u8], out: &mut [i16]) {
-        if self.layout.bits_allocated == 8 {
-            self.scale(bytes.iter().map(|b| u16::from(*b)), out);
-        } else {
-            self.scale(bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])), out);
-        }
+    /// Whether two headers are of one image of one file.
+    pub fn is_same_file_frame(&self, other: &Self) -> bool {
+        self.file == other.file && self.frame == other.frame
     }
 
-    fn scale(&self, cells: impl Iterator<Item = u16>, out: &mut [i16]) {
-        let layout = self.layout;
-        // Nearly every CT has slope 1 and a whole intercept; whole numbers are much faster.
-        let is_whole = |v: f64| v.fract().abs() < f64::EPSILON && v.abs() < 1e6;
-        if (self.slope - 1.0).abs() < f64::EPSILON && is_whole(self.intercept) {
-            let intercept = self.intercept as i32;
-            for (hu, cell) in out.iter_mut().zip(cells) {
-                let value = layout.value(cell) + intercept;
-                *hu = value.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
-            }
-        } else {
-            for (hu, cell) in out.iter_mut().zip(cells) {
-                let value = f64::from(layout.value(cell)) * self.slope + self.intercept;
-                *hu = value.round() as i16;
-            }
-        }
-    }
-
-    fn codec(&self, object: &DefaultDicomObject, error: &dicom_pixeldata::Error) -> DicomError {
-        let uid = object.meta().transfer_syntax();
-        let name = TransferSyntaxRegistry.get(uid).map_or(uid, |syntax| syntax.name());
-        DicomError::Unsupported {
-            file: self.file.clone(),
-            what: format!("pixels compressed as {name} cannot be decoded ({error})"),
-            todo: "decompress the series first, e.g. with gdcmconv --raw",
-        }
+    /// Whether this is the same image as another: the identifier and the place agree.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        self.sop_uid == other.sop_uid
+            && self.frame == other.frame
+            && self.file != other.file
+            && (0..3).all(|i| (self.position_mm[i] - other.position_mm[i]).abs() < 1e-3)
     }
 }
 
 impl Header<'_> {
-    /// The pixels' layout; refuses what is no plain grey CT slice.
-    fn layout(&self) -> Result<PixelLayout, DicomError> {
-        let refuse = |what: String, todo| {
-            Err(DicomError::Unsupported { file: self.file.to_path_buf(), what, todo })
-        };
-        let frames = self.optional_text(tags::NUMBER_OF_FRAMES);
-        if let Some(frames) = frames.filter(|f| f != "1") {
-            return refuse(
-                format!("a multi-frame file ({frames} frames)"),
-                "convert it to single-frame CT or to NIfTI first",
+    fn refuse<T>(&self, what: String, todo: &'static str) -> Result<T, DicomError> {
+        Err(DicomError::Unsupported { file: self.file.to_path_buf(), what, todo })
+    }
+
+    /// The scale to Hounsfield units; refuses values that are known to be something else.
+    fn scale(&self, layout: PixelLayout) -> Result<HounsfieldScale, DicomError> {
+        // Unspecified (US) is what some converters write beside the scale of a CT.
+        let kind = self.optional_text(tags::RESCALE_TYPE).unwrap_or_else(|| "HU".into());
+        if !["HU", "US"].iter().any(|known| kind.eq_ignore_ascii_case(known)) {
+            return self.refuse(
+                format!("RescaleType is {kind}, not HU"),
+                "only Hounsfield units are read; export the series with them",
             );
         }
+        let [slope] = self.numbers::<1>(tags::RESCALE_SLOPE, "RescaleSlope")?;
+        let [intercept] = self.numbers::<1>(tags::RESCALE_INTERCEPT, "RescaleIntercept")?;
+        if slope <= 0.0 {
+            return Err(self.missing("RescaleSlope"));
+        }
+        let limit = self.optional_int(tags::PIXEL_PADDING_RANGE_LIMIT);
+        let padding = self
+            .optional_int(tags::PIXEL_PADDING_VALUE)
+            .and_then(|value| layout.padding(value, limit));
+        Ok(HounsfieldScale { layout, slope, intercept, padding })
+    }
+
+    /// The pixels' layout; refuses what is no plain grey CT slice.
+    fn layout(&self) -> Result<PixelLayout, DicomError> {
         let photometric =
             self.text(tags::PHOTOMETRIC_INTERPRETATION, "PhotometricInterpretation")?;
         if photometric != "MONOCHROME2" {
-            return refuse(
+            return self.refuse(
                 format!("PhotometricInterpretation is {photometric}, not MONOCHROME2"),
                 "convert the series to MONOCHROME2 first",
             );
@@ -239,7 +202,7 @@ impl Header<'_> {
         let samples = self.count(tags::SAMPLES_PER_PIXEL, "SamplesPerPixel").unwrap_or(1);
         let bits_allocated = self.count(tags::BITS_ALLOCATED, "BitsAllocated")?;
         if samples != 1 || !matches!(bits_allocated, 8 | 16) {
-            return refuse(
+            return self.refuse(
                 format!("{samples} samples of {bits_allocated} bits per pixel"),
                 "only one sample of 8 or 16 bits is read",
             );
@@ -279,18 +242,6 @@ pub(super) fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stored_bits_are_taken_out_of_the_allocated_ones() {
-        let twelve =
-            PixelLayout { bits_allocated: 16, bits_stored: 12, high_bit: 11, signed: true };
-        assert_eq!(twelve.value(0x0fff), -1);
-        assert_eq!(twelve.value(0xf800), -2048); // the four bits above are not the pixel's
-        let shifted = PixelLayout { high_bit: 15, signed: false, ..twelve };
-        assert_eq!(shifted.value(0xfff7), 0x0fff);
-        let sixteen = PixelLayout { bits_stored: 16, high_bit: 15, ..twelve };
-        assert_eq!(sixteen.value(0x8000), -32768);
-    }
 
     #[test]
     fn directions_that_are_no_right_angle_are_refused() {

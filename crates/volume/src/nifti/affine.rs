@@ -7,8 +7,6 @@ use ::nifti::NiftiHeader;
 const SCANNER: i16 = 1;
 /// `NIFTI_UNITS_MM`.
 const UNITS_MM: u8 = 2;
-/// Cosine between two axes up to which they count as a right angle that was rounded.
-const SHEAR: f64 = 1e-3;
 
 /// Voxel index (i, j, k) to RAS mm: `columns[axis]` is the step along i, j, k.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,28 +75,9 @@ impl Affine {
 
     /// The grid of `shape` [z, y, x], or what keeps this from being one.
     pub fn geometry(&self, shape: [usize; 3]) -> Result<Geometry, &'static str> {
-        let length = |v: [f64; 3]| dot(v, v).sqrt();
-        let size = self.columns.map(length);
-        if !size.iter().all(|s| s.is_finite() && *s > 1e-6)
-            || !self.origin.iter().all(|v| v.is_finite())
-        {
-            return Err("the header has no valid voxel size or origin");
-        }
-        let unit: [[f64; 3]; 3] =
-            std::array::from_fn(|axis| flip(self.columns[axis].map(|v| v / size[axis])));
-        if dot(unit[0], unit[1]).abs() > SHEAR
-            || dot(unit[0], unit[2]).abs() > SHEAR
-            || dot(unit[1], unit[2]).abs() > SHEAR
-        {
-            return Err("the header's axes are sheared");
-        }
         let [x, y, z] = flip(self.origin);
-        Ok(Geometry {
-            shape,
-            spacing_mm: [size[2], size[1], size[0]],
-            origin_mm: PointMm::new(x, y, z),
-            axes: [unit[2], unit[1], unit[0]],
-        })
+        let [i, j, k] = self.columns.map(flip);
+        Geometry::from_directions(shape, [1.0; 3], [k, j, i], PointMm::new(x, y, z))
     }
 
     /// Writes sform and qform, which agree.

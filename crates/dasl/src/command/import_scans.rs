@@ -1,0 +1,129 @@
+//! `dasl import scans`: scans that nobody has annotated become a pool to learn from and to segment.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use dasl_volume::LabelVolume;
+use dasl_volume::dataset::{Dataset, NO_RULE, ScanRecord};
+use dasl_volume::dicom::{DicomError, Found, SeriesFiles, find_series, read_series};
+use dasl_volume::image_file::{self, Format};
+
+use super::import_series::{Spoiled, free_name, patients_with_several, whole_series};
+use super::imported::Imported;
+use super::prepare::{Source, add, hashed, open};
+use crate::Outcome;
+use crate::args::ImportScansArgs;
+use crate::progress::bar;
+use crate::scan_name;
+
+/// Runs the command.
+///
+/// # Errors
+/// If the source can't be listed or the dataset not be written. A scan that can't be read is set
+/// aside.
+pub fn run(args: &ImportScansArgs, json: bool) -> Result<Outcome> {
+    let images = image_files(&args.src)?;
+    let found = match find_series(&args.src) {
+        Err(DicomError::Empty(_)) if !images.is_empty() => Found::default(),
+        found => found?,
+    };
+    let dataset = open(&args.out, args.spacing, NO_RULE)?;
+    let mut imported = Imported::default();
+    let mut spoiled = Spoiled::new(found.unreadable);
+    let series: Vec<&SeriesFiles> = found.series.iter().filter(|s| s.modality == "CT").collect();
+    let several = patients_with_several(&found.series);
+    let progress = bar("import", (series.len() + images.len()) as u64);
+    for files in series {
+        progress.set_message(files.patient_id.clone());
+        let several = several.contains(files.patient_id.as_str());
+        let record = free_name(&dataset, files, several, false).and_then(|name| {
+            let Some(name) = name else { return Ok(None) };
+            whole_series(files, &mut spoiled)?;
+            series_scan(&args.src, files, name, &dataset).map(Some)
+        });
+        let place = files.files.first().and_then(|f| f.parent()).unwrap_or(&args.src);
+        imported.note(place.display().to_string(), record);
+        progress.inc(1);
+    }
+    for path in &images {
+        progress.set_message(image_file::stem(path));
+        imported.note(path.display().to_string(), image_scan(&args.src, path, &dataset));
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    let files = spoiled.files.into_iter();
+    imported.set_aside.extend(files.map(|(path, why)| (path.display().to_string(), why)));
+    imported.finish(&dataset, json)
+}
+
+/// Volume files below a folder, sorted; or the file itself.
+fn image_files(src: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(src).follow_links(true).sort_by_file_name() {
+        let entry = entry.with_context(|| src.display().to_string())?;
+        if entry.file_type().is_file() && Format::of(entry.path()).is_some() {
+            files.push(entry.into_path());
+        }
+    }
+    Ok(files)
+}
+
+fn series_scan(
+    src: &Path,
+    files: &SeriesFiles,
+    name: String,
+    dataset: &Dataset,
+) -> Result<ScanRecord> {
+    let scan = read_series(files)?;
+    let source = Source {
+        scan_id: name,
+        patient_id: scan.patient_id,
+        series_uid: scan.series_uid,
+        files: hashed(src, &scan.source)?,
+        notes: scan.notes,
+        ..Source::unannotated(scan.volume)
+    };
+    add(dataset, &source)
+}
+
+/// `None` if the file is in the dataset already.
+fn image_scan(src: &Path, path: &Path, dataset: &Dataset) -> Result<Option<ScanRecord>> {
+    let files = hashed(src, &[path.to_path_buf()])?;
+    let sha256 = &files[0].sha256;
+    let name = scan_name::plain(&image_file::stem(path));
+    // Another file of the same name gets the beginning of its content's hash to it.
+    let with_hash = format!("{name}_{}", &sha256[..8]);
+    let mut free = None;
+    for name in [name, with_hash] {
+        if !dataset.has_scan(&name) {
+            free = free.or(Some(name));
+        } else if dataset.scan(&name)?.source.iter().any(|file| file.sha256 == *sha256) {
+            return Ok(None);
+        }
+    }
+    let name = free.ok_or_else(|| anyhow!("a scan of this name is there with another content"))?;
+    let ct = image_file::read_ct(path)?;
+    let source =
+        Source { scan_id: name.clone(), patient_id: name, files, ..Source::unannotated(ct) };
+    add(dataset, &source).map(Some)
+}
+
+impl Source {
+    /// A whole chest that nobody has annotated, without names.
+    fn unannotated(ct: dasl_volume::CtVolume) -> Self {
+        let labels = LabelVolume::new(ndarray::Array3::zeros(ct.geometry.shape), ct.geometry);
+        Self {
+            scan_id: String::new(),
+            patient_id: String::new(),
+            series_uid: String::new(),
+            ct,
+            labels,
+            annotated: false,
+            nodules: Vec::new(),
+            ignored: Vec::new(),
+            notes: Vec::new(),
+            whole: true,
+            files: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Places that are neither nodule nor background: FROC counts a mark there neither way.
+
+use std::fmt;
+
+use dasl_volume::{Geometry, PointMm, VoxelPos};
+
+use crate::{LidcError, Outline, Reading, Rule, SlicePositions, cluster, consensus, outlines};
+
+/// Why a place does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IgnoredKind {
+    /// A nodule below 3 mm, marked by a point or a few.
+    SmallNodule,
+    /// A lesion of 3 mm or more that a reader holds for no nodule.
+    NonNodule,
+    /// A nodule that too few readers outlined for the rule.
+    FewReaders,
+}
+
+impl fmt::Display for IgnoredKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SmallNodule => "small-nodule",
+            Self::NonNodule => "non-nodule",
+            Self::FewReaders => "few-readers",
+        })
+    }
+}
+
+/// One such place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ignored {
+    /// Why.
+    pub kind: IgnoredKind,
+    /// Where: the mark, or the middle of the outlines.
+    pub center_mm: PointMm,
+    /// Largest extent in the slice plane, mm, where it is outlined; else 0.
+    pub diameter_mm: f64,
+}
+
+/// All such places of a reading, by kind and then in the reading's order. Marks on no slice of the
+/// scan are left out: nothing can be hit there.
+///
+/// # Errors
+/// As [`crate::nodules()`].
+pub fn ignored(
+    reading: &Reading,
+    geometry: &Geometry,
+    slice_thickness_mm: f64,
+    rule: Rule,
+) -> Result<Vec<Ignored>, LidcError> {
+    let Some(slices) = SlicePositions::of(geometry) else { return Ok(Vec::new()) };
+    let [_, rows, columns] = geometry.shape;
+    let at = |z_mm: f64, [x, y]: [f64; 2]| {
+        let slice = slices.slice_at(z_mm)?;
+        Some(geometry.to_mm(VoxelPos::new(slice as f64, y, x)))
+    };
+    let mut small = Vec::new();
+    let mut other = Vec::new();
+    for session in &reading.sessions {
+        for nodule in session.nodules.iter().filter(|n| n.is_small()) {
+            let points: Vec<[i32; 2]> = nodule.rois.iter().flat_map(|r| r.points.clone()).collect();
+            let Some(first) = nodule.rois.first() else { continue };
+            let mean = [0, 1]
+                .map(|i| points.iter().map(|p| f64::from(p[i])).sum::<f64>() / points.len() as f64);
+            small.extend(at(first.z_mm, mean).map(|center_mm| Ignored {
+                kind: IgnoredKind::SmallNodule,
+                center_mm,
+                diameter_mm: 0.0,
+            }));
+        }
+        for mark in &session.non_nodules {
+            other.extend(at(mark.z_mm, mark.point.map(f64::from)).map(|center_mm| Ignored {
+                kind: IgnoredKind::NonNodule,
+                center_mm,
+                diameter_mm: 0.0,
+            }));
+        }
+    }
+    let outlines = outlines(reading, &slices, [rows, columns])?;
+    let few = cluster(&outlines, slice_thickness_mm).into_iter().filter_map(|ids| {
+        let group: Vec<&Outline> = ids.iter().map(|&i| &outlines[i]).collect();
+        consensus(&group, rule).is_none().then(|| few_readers(&group, geometry))
+    });
+    small.extend(other);
+    small.extend(few);
+    Ok(small)
+}
+
+fn few_readers(group: &[&Outline], geometry: &Geometry) -> Ignored {
+    let (mut low, mut high) = ([usize::MAX; 3], [0; 3]);
+    for outline in group {
+        let (a, b) = outline.bounds();
+        for axis in 0..3 {
+            low[axis] = low[axis].min(a[axis]);
+            high[axis] = high[axis].max(b[axis]);
+        }
+    }
+    let [z, y, x] = [0, 1, 2].map(|i| (low[i] + high[i]) as f64 / 2.0);
+    let extent = |axis: usize| (high[axis] - low[axis]) as f64 * geometry.spacing_mm[axis];
+    Ignored {
+        kind: IgnoredKind::FewReaders,
+        center_mm: geometry.to_mm(VoxelPos::new(z, y, x)),
+        diameter_mm: extent(1).max(extent(2)),
+    }
+}

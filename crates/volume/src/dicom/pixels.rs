@@ -1,0 +1,88 @@
+//! The pixels of a file's slices.
+
+use super::compressed;
+use super::error::DicomError;
+use super::open::open_whole;
+use super::slice::SliceHeader;
+use dicom_core::value::{PrimitiveValue, Value};
+use dicom_dictionary_std::tags;
+use dicom_object::DefaultDicomObject;
+use std::path::{Path, PathBuf};
+
+/// A file with its pixels, of which the slices are read one by one.
+pub(super) struct PixelFile {
+    file: PathBuf,
+    object: DefaultDicomObject,
+}
+
+impl PixelFile {
+    /// The header was read before, so what fails now is the pixels.
+    pub fn open(file: &Path) -> Result<Self, DicomError> {
+        let object = open_whole(file).map_err(|reason| DicomError::Unreadable {
+            file: file.to_path_buf(),
+            reason: format!("pixel data: {reason}"),
+        })?;
+        Ok(Self { file: file.to_path_buf(), object })
+    }
+
+    /// Fills `out` [rows * columns] with the Hounsfield units of a slice of this file.
+    pub fn read_hounsfield(&self, slice: &SliceHeader, out: &mut [i16]) -> Result<(), DicomError> {
+        let element = self.object.get(tags::PIXEL_DATA).ok_or_else(|| DicomError::Attribute {
+            file: self.file.clone(),
+            attribute: "PixelData",
+        })?;
+        let pixels = slice.rows * slice.columns;
+        let (first, scale) = (slice.frame * pixels, slice.scale);
+        let bytes_per_pixel = scale.layout.bits_allocated as usize / 8;
+        let expected = pixels * slice.frames * bytes_per_pixel;
+        let check = |found: usize| {
+            if found < expected {
+                Err(DicomError::TruncatedPixels { file: self.file.clone(), found, expected })
+            } else {
+                Ok(())
+            }
+        };
+        match element.value() {
+            Value::Primitive(PrimitiveValue::U16(cells)) if bytes_per_pixel == 2 => {
+                check(cells.len() * 2)?;
+                scale.apply(cells[first..first + pixels].iter().copied(), out);
+            }
+            Value::Primitive(value) => {
+                let bytes = value.to_bytes();
+                check(bytes.len())?;
+                let start = first * bytes_per_pixel;
+                let bytes = &bytes[start..start + pixels * bytes_per_pixel];
+                if bytes_per_pixel == 1 {
+                    scale.apply(bytes.iter().map(|b| u16::from(*b)), out);
+                } else {
+                    let cells = bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+                    scale.apply(cells, out);
+                }
+            }
+            Value::PixelSequence(sequence) => {
+                let cells = compressed::decode(&self.object, sequence, slice)?;
+                scale.apply(cells.into_iter(), out);
+            }
+            Value::Sequence(_) => {
+                return Err(DicomError::Attribute {
+                    file: self.file.clone(),
+                    attribute: "PixelData",
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two slices hold the same picture.
+pub(super) fn same_pixels(a: &SliceHeader, b: &SliceHeader) -> Result<bool, DicomError> {
+    if (a.rows, a.columns) != (b.rows, b.columns) {
+        return Ok(false);
+    }
+    let read = |slice: &SliceHeader| {
+        let mut out = vec![0; slice.rows * slice.columns];
+        PixelFile::open(&slice.file)?.read_hounsfield(slice, &mut out)?;
+        Ok::<_, DicomError>(out)
+    };
+    Ok(read(a)? == read(b)?)
+}

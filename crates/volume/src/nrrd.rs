@@ -1,0 +1,38 @@
+//! NRRD files, `.nrrd` and `.nhdr` with its data file (teem.sourceforge.net/nrrd/format.html).
+//!
+//! Only scans are read: three axes of space, one number per voxel, raw or gzip. Positions are
+//! turned into LPS from the `space` that the header names; without one, the axes are taken to run
+//! along the patient's (LPS), as ITK does.
+
+mod field;
+mod header;
+
+pub use header::parse_header;
+
+use crate::volume::{CtVolume, LabelVolume};
+use crate::voxel_file::{VoxelFileError, from_bytes, read};
+use std::path::Path;
+
+/// Reads a CT [z, y, x] in Hounsfield units, rounded.
+///
+/// # Errors
+/// A [`VoxelFileError`] that names the file, also for a value that is no Hounsfield number.
+pub fn read_ct(path: &Path) -> Result<CtVolume, VoxelFileError> {
+    read(path, parse_header)
+}
+
+/// Reads a CT as [`read_ct`] does out of the bytes of a file that holds its voxels, `.nrrd`.
+///
+/// # Errors
+/// As [`read_ct`].
+pub fn ct_from_bytes(bytes: &[u8]) -> Result<CtVolume, VoxelFileError> {
+    from_bytes(bytes, parse_header)
+}
+
+/// Reads an instance label map [z, y, x]; the file may hold integers or whole floats.
+///
+/// # Errors
+/// A [`VoxelFileError`] that names the file, also for a value that is no label.
+pub fn read_labels(path: &Path) -> Result<LabelVolume, VoxelFileError> {
+    read(path, parse_header)
+}

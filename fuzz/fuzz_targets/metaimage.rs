@@ -1,0 +1,10 @@
+//! Any bytes as a mha file: a volume or an error.
+#![no_main]
+
+mod file;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let path = file::with("metaimage.mha", bytes);
+    let _ = dasl_volume::image_file::read_ct(&path);
+    let _ = dasl_volume::image_file::read_labels(&path);
+});
