@@ -79,8 +79,7 @@ pub(crate) fn conv3d_within(
     norm: ScaleShift<'_>,
     dims: [usize; 4],
     weight: &[f32],
-    c_in: usize,
-    c_out: usize,
+    [c_in, c_out]: [usize; 2],
 ) {
     assert!(c_in + c_out <= stride, "channels {c_in}+{c_out} exceed the stride {stride}");
     assert_eq!(buffer.len(), dims.iter().product::<usize>() * stride, "the buffer's length");

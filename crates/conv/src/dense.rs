@@ -144,7 +144,7 @@ impl DenseBlock<'_> {
         let norm = crate::ScaleShift { scale: &scale, shift: &shift };
         let weight = &self.weight[layer.weight.clone()];
         let isa = Isa::best();
-        conv3d_within(isa, buffer, stride, norm, dims, weight, layer.reads, self.growth);
+        conv3d_within(isa, buffer, stride, norm, dims, weight, [layer.reads, self.growth]);
     }
 
     /// Gradients of [`DenseBlock::forward_train`]; `out`, mean and variance are what it gave.

@@ -18,10 +18,7 @@ pub(crate) unsafe fn array(
     let mut data: Vec<f32> = Vec::with_capacity(voxels * channels);
     in_huge_pages(data.as_mut_ptr(), voxels * channels);
     // SAFETY: the capacity is there; no float is read before it is written, by the contract.
-    #[expect(clippy::uninit_vec, reason = "that is what this function is for")]
-    unsafe {
-        data.set_len(voxels * channels);
-    }
+    unsafe { data.set_len(voxels * channels) };
     write(ViewMut::new(&mut data, channels));
     data
 }

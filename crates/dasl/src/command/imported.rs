@@ -25,7 +25,13 @@ impl Imported {
         match result {
             Ok(Some(record)) => self.added.push(record),
             Ok(None) => self.skipped += 1,
-            Err(error) => self.set_aside.push((source, format!("{error:#}"))),
+            Err(error) => {
+                // The source is named anyway.
+                let said = format!("{error:#}");
+                let why = said.strip_prefix(&source).unwrap_or(&said);
+                let why = why.trim_start_matches([':', ' ']).to_string();
+                self.set_aside.push((source, why));
+            }
         }
     }
 
@@ -49,11 +55,6 @@ impl Imported {
 fn report(imported: &Imported, out: &Path, json: bool) -> Result<Outcome> {
     for (what, why) in &imported.set_aside {
         eprintln!("set aside: {what}: {why}");
-    }
-    for scan in &imported.added {
-        for note in &scan.notes {
-            eprintln!("note: {}: {note}", scan.scan_id);
-        }
     }
     if json {
         let set_aside = imported.set_aside.iter();

@@ -336,7 +336,7 @@ impl<C: CheckpointStrategy> TrainingKernels for Autodiff<Flex, C> {
     ) -> (Float<Self>, Float<Self>, Float<Self>) {
         let nodes = [x.node(), gamma.node(), beta.node(), weight.node()];
         let prepared = NormConv.prepare::<C>(nodes).compute_bound().stateful();
-        let [x, gamma, beta, weight] = [x, gamma, beta, weight].map(|t| t.into_primitive());
+        let [x, gamma, beta, weight] = [x, gamma, beta, weight].map(Float::<Self>::into_primitive);
         let (out, mean, variance) =
             Flex::fast_norm_conv(x.clone(), gamma.clone(), beta.clone(), weight.clone());
         let stats = [&mean, &variance].map(|t| Float::<Self>::new(t.clone()));
@@ -359,7 +359,7 @@ impl<C: CheckpointStrategy> TrainingKernels for Autodiff<Flex, C> {
     ) -> (Float<Self>, Float<Self>, Float<Self>) {
         let nodes = [x.node(), gamma.node(), beta.node(), weight.node(), onto.node()];
         let prepared = NormDeconv.prepare::<C>(nodes).compute_bound().stateful();
-        let [x, gamma, beta, weight] = [x, gamma, beta, weight].map(|t| t.into_primitive());
+        let [x, gamma, beta, weight] = [x, gamma, beta, weight].map(Float::<Self>::into_primitive);
         let onto = onto.into_primitive();
         let (out, mean, variance) =
             Flex::fast_norm_deconv(x.clone(), gamma.clone(), beta.clone(), weight.clone(), onto);
@@ -383,7 +383,7 @@ impl<C: CheckpointStrategy> TrainingKernels for Autodiff<Flex, C> {
     ) -> (Float<Self>, Float<Self>, Float<Self>) {
         let nodes = [x.node(), gamma.node(), beta.node(), weight.node()];
         let prepared = Dense.prepare::<C>(nodes).compute_bound().stateful();
-        let [x, gamma, beta, weight] = [x, gamma, beta, weight].map(|t| t.into_primitive());
+        let [x, gamma, beta, weight] = [x, gamma, beta, weight].map(Float::<Self>::into_primitive);
         let inputs = Host::new(&x).channels();
         let (out, mean, variance) =
             Flex::fast_dense(x, gamma.clone(), beta.clone(), weight.clone(), growth);
