@@ -28,8 +28,7 @@ impl Imported {
             Err(error) => {
                 // The source is named anyway.
                 let said = format!("{error:#}");
-                let why = said.strip_prefix(&source).unwrap_or(&said);
-                let why = why.trim_start_matches([':', ' ']).to_string();
+                let why = said.strip_prefix(&format!("{source}: ")).unwrap_or(&said).to_string();
                 self.set_aside.push((source, why));
             }
         }
