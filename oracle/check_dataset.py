@@ -4,7 +4,8 @@
     python oracle/check_dataset.py DATASET
 
 Reads every array whole with zarr-python and the tables with pandas, and holds them against each
-other: shapes, boxes, voxel counts, volumes; the lung mask's share; which scans are annotated.
+other: shapes, boxes, voxel counts, volumes; which scans are annotated; that there is a mask to
+look in.
 """
 
 import argparse

@@ -1,5 +1,4 @@
-//! Any bytes as two slices of a series, cut at the first zero byte of the second half: a volume or an
-//! error.
+//! Any bytes, cut in the middle, as two slices of a series: a volume or an error.
 #![no_main]
 
 mod file;
