@@ -5,6 +5,7 @@
 //! says exactly why they do not make a volume, `pixels` reads their Hounsfield units. `open` and
 //! `compressed` know the encodings.
 
+mod claims;
 mod compressed;
 mod error;
 mod find;

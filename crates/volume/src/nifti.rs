@@ -135,8 +135,15 @@ fn read(path: &Path) -> Result<(Array3<f32>, Geometry), NiftiError> {
     if !path.exists() {
         return Err(NiftiError::Missing(file()));
     }
-    if !holds_what_it_promises(path).map_err(damaged)? {
+    let header = NiftiHeader::from_file(path).map_err(damaged)?;
+    if !holds_what_it_promises(path, &header).map_err(damaged)? {
         return Err(damaged(std::io::Error::from(ErrorKind::UnexpectedEof).into()));
+    }
+    // The reader takes the bytes of the one and the voxels of the other.
+    let bits = 8 * header.data_type().map_err(damaged)?.size_of();
+    if usize::from(header.bitpix.unsigned_abs()) != bits {
+        let reason = format!("its header gives {} bits to voxels of {bits}", header.bitpix);
+        return Err(NiftiError::Read { file: file(), reason });
     }
     let object = ReaderOptions::new().read_file(path).map_err(damaged)?;
     let affine = Affine::from_header(object.header());
@@ -163,8 +170,7 @@ fn read(path: &Path) -> Result<(Array3<f32>, Geometry), NiftiError> {
 
 /// Whether the file is long enough for the voxels of its header: the reader takes memory for them
 /// before it looks.
-fn holds_what_it_promises(path: &Path) -> ::nifti::Result<bool> {
-    let header = NiftiHeader::from_file(path)?;
+fn holds_what_it_promises(path: &Path, header: &NiftiHeader) -> ::nifti::Result<bool> {
     let bytes = header.dim()?.iter().fold(u128::from(header.bitpix.unsigned_abs()) / 8, |n, d| {
         n.saturating_mul(u128::from(*d))
     });

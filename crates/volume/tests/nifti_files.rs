@@ -78,6 +78,12 @@ fn what_cannot_be_read_or_written_is_named() {
     std::fs::write(path("cut.nii"), &bytes[..400]).unwrap();
     let error = text(&read_ct(&path("cut.nii")).unwrap_err());
     assert!(error.starts_with("F/cut.nii: cannot be read as NIfTI-1 ("), "{error}");
+    // Fewer bits than the data type has.
+    let mut bits = bytes;
+    bits[72] = 8;
+    std::fs::write(path("bits.nii"), &bits).unwrap();
+    let error = text(&read_ct(&path("bits.nii")).unwrap_err());
+    assert!(error.contains("its header gives 8 bits to voxels of 16"), "{error}");
     let error = text(&read_ct(Path::new("none.nii")).unwrap_err());
     assert_eq!(error, "none.nii: does not exist; check the path");
 }

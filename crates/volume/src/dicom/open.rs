@@ -1,10 +1,11 @@
 //! Opening files as archives write them: with or without preamble, magic code and file meta group.
 
+use super::claims;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::file::ReadPreamble;
 use dicom_object::{DefaultDicomObject, OpenFileOptions, ReadError};
 use std::fs::File;
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 const PREAMBLE: usize = 128;
@@ -14,18 +15,22 @@ const START: usize = PREAMBLE + MAGIC.len() + 8;
 
 /// A file's header, everything before the pixels; `None` if the file does not begin as DICOM.
 pub(super) fn open_header(path: &Path) -> Result<Option<DefaultDicomObject>, String> {
-    open(path, OpenFileOptions::new().read_until(tags::PIXEL_DATA))
+    open(path, OpenFileOptions::new().read_until(tags::PIXEL_DATA), true)
 }
 
 /// A file with its pixels.
 pub(super) fn open_whole(path: &Path) -> Result<DefaultDicomObject, String> {
-    open(path, OpenFileOptions::new())?.ok_or_else(|| NOT_DICOM.into())
+    open(path, OpenFileOptions::new(), false)?.ok_or_else(|| NOT_DICOM.into())
 }
 
 /// Said of a file whose beginning is not one of [`Beginning`].
 pub(super) const NOT_DICOM: &str = "it does not begin like a DICOM file";
 
-fn open(path: &Path, options: OpenFileOptions) -> Result<Option<DefaultDicomObject>, String> {
+fn open(
+    path: &Path,
+    options: OpenFileOptions,
+    to_pixels: bool,
+) -> Result<Option<DefaultDicomObject>, String> {
     let mut file = File::open(path).map_err(|error| io_reason(&error))?;
     let mut start = Vec::with_capacity(START);
     file.by_ref().take(START as u64).read_to_end(&mut start).map_err(|error| io_reason(&error))?;
@@ -35,6 +40,9 @@ fn open(path: &Path, options: OpenFileOptions) -> Result<Option<DefaultDicomObje
     let Some(Beginning { lead, skip }) = Beginning::of(&start) else {
         return Ok(None);
     };
+    let bytes = file.metadata().map_err(|error| io_reason(&error))?.len();
+    file.seek(SeekFrom::Start(skip)).map_err(|error| io_reason(&error))?;
+    claims::check(Cursor::new(&lead).chain(BufReader::new(&file)), bytes, to_pixels)?;
     file.seek(SeekFrom::Start(skip)).map_err(|error| io_reason(&error))?;
     options
         .read_preamble(ReadPreamble::Never)
