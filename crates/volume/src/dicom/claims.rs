@@ -11,33 +11,26 @@ use dicom_parser::DynStatefulDecoder;
 use dicom_parser::dataset::LazyDataToken;
 use dicom_parser::dataset::lazy_read::LazyDataSetReader;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, Read};
+
+use super::open::io_reason;
 
 /// No deflated stream grows more than this (RFC 1951: 258 bytes from two bits).
 const MOST_INFLATED: u64 = 1032;
 
-/// Magic code and group length element (PS3.10, 7.1).
-const META_HEAD: usize = 16;
-
-/// Checks a file of `file_bytes` from its magic code on, up to its pixels or to its end. What the
-/// parser will refuse by itself passes.
-pub(super) fn check(
-    mut stream: impl BufRead,
+/// Checks a file of `file_bytes` up to its pixels or to its end; `open` gives it from its magic
+/// code on. What the parser will refuse by itself passes.
+pub(super) fn check<R: BufRead>(
+    open: impl Fn() -> io::Result<R>,
     file_bytes: u64,
     to_pixels: bool,
 ) -> Result<(), String> {
-    let mut meta = vec![0; META_HEAD];
-    if stream.read_exact(&mut meta).is_err() {
-        return Ok(());
-    }
-    let length = u32::from_le_bytes([meta[12], meta[13], meta[14], meta[15]]);
-    bounded(length, file_bytes)?;
-    if stream.by_ref().take(u64::from(length)).read_to_end(&mut meta).is_err() {
-        return Ok(());
-    }
-    check_meta(&meta[META_HEAD..], file_bytes)?;
-    let Ok(table) = FileMetaTable::from_reader(&meta[..]) else { return Ok(()) };
-    let Some(syntax) = TransferSyntaxRegistry.get(table.transfer_syntax()) else { return Ok(()) };
+    let opened = || open().map_err(|error| io_reason(&error));
+    check_meta(opened()?, file_bytes)?;
+    // Read by the parser itself, so that the data set begins where the parser sees it begin.
+    let mut stream = opened()?;
+    let Ok(meta) = FileMetaTable::from_reader(&mut stream) else { return Ok(()) };
+    let Some(syntax) = TransferSyntaxRegistry.get(meta.transfer_syntax()) else { return Ok(()) };
     if syntax.uid() == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
         let inflated = flate2::bufread::DeflateDecoder::new(stream);
         return check_data_set(inflated, syntax, file_bytes * MOST_INFLATED, to_pixels);
@@ -52,13 +45,23 @@ fn bounded(length: u32, most: u64) -> Result<(), String> {
     Err("the file is truncated, or the length of an element in it is damaged".into())
 }
 
-/// The elements of the file meta group after its length.
-fn check_meta(mut group: &[u8], file_bytes: u64) -> Result<(), String> {
+/// The file meta group (PS3.10, 7.1): magic code, the group's length, its other elements.
+fn check_meta(mut stream: impl Read, file_bytes: u64) -> Result<(), String> {
+    let mut start = [0; 16];
+    if stream.read_exact(&mut start).is_err() {
+        return Ok(());
+    }
+    let group = u64::from(u32::from_le_bytes([start[12], start[13], start[14], start[15]]));
     let decoder = file_header_decoder();
-    while let Ok((header, _)) = decoder.decode_header(&mut group) {
-        let length = header.length().0;
-        bounded(length, file_bytes)?;
-        group = group.get(length as usize..).unwrap_or_default();
+    let mut read = 0;
+    while read < group {
+        let Ok((header, header_bytes)) = decoder.decode_header(&mut stream) else { break };
+        bounded(header.length().0, file_bytes)?;
+        let length = u64::from(header.length().0);
+        if io::copy(&mut stream.by_ref().take(length), &mut io::sink()).is_err() {
+            break;
+        }
+        read += header_bytes as u64 + length;
     }
     Ok(())
 }
@@ -106,7 +109,7 @@ mod tests {
     }
 
     fn checked(bytes: &[u8], to_pixels: bool) -> bool {
-        check(bytes, bytes.len() as u64, to_pixels).is_ok()
+        check(|| Ok(bytes), bytes.len() as u64, to_pixels).is_ok()
     }
 
     #[test]
@@ -129,9 +132,11 @@ mod tests {
 
     #[test]
     fn so_is_the_meta_group() {
-        let mut damaged = file(&[]);
-        damaged[12..16].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
-        assert!(!checked(&damaged, true));
+        // A group that ends within an element: the data set begins behind that.
+        let unknown = b"\x28\0\x11\0UN\0\0\xff\xff\xff\x77ab";
+        let mut short = file(&[unknown]);
+        short[12] -= 4;
+        assert!(!checked(&short, true));
         let mut damaged = file(&[]);
         damaged[20..22].copy_from_slice(b"UN");
         damaged[24..28].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());

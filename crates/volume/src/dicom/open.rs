@@ -41,8 +41,11 @@ fn open(
         return Ok(None);
     };
     let bytes = file.metadata().map_err(|error| io_reason(&error))?.len();
-    file.seek(SeekFrom::Start(skip)).map_err(|error| io_reason(&error))?;
-    claims::check(Cursor::new(&lead).chain(BufReader::new(&file)), bytes, to_pixels)?;
+    let opened = || {
+        (&file).seek(SeekFrom::Start(skip))?;
+        Ok(Cursor::new(&lead).chain(BufReader::new(&file)))
+    };
+    claims::check(opened, bytes, to_pixels)?;
     file.seek(SeekFrom::Start(skip)).map_err(|error| io_reason(&error))?;
     options
         .read_preamble(ReadPreamble::Never)
