@@ -3,7 +3,9 @@
 //! Air is thresholded, what is connected to the image's edge within a slice is outside, the
 //! largest one or two of the remaining bodies of air are the lungs with their airways. Closing
 //! takes in vessels and nodules at the pleura and the hilum, and small holes within a slice are
-//! filled. All of that runs on blocks of about 2 mm, which is precise enough and eight times
+//! filled. A large tumour between chest wall and mediastinum is neither near air nor enclosed by
+//! it: where one lung's mirror image has lung and the other side has a large body of soft tissue,
+//! that is taken in, with the part of the heart that lies there. All of that runs on blocks of about 2 mm, which is precise enough and eight times
 //! quicker than the 1 mm grid.
 
 mod grid;
@@ -20,6 +22,9 @@ const AIR_HU: i32 = -400;
 const BLOCK_MM: f64 = 2.0;
 /// Nodules at the pleura are taken in by a ball of this radius.
 const CLOSING_MM: f64 = 12.0;
+/// Bodies of soft tissue in the place of lung are this large in every direction: no mere
+/// difference in shape between the lungs.
+const MISSING_MM: f64 = 16.0;
 /// The mask reaches this far into the chest wall.
 const RIM_MM: f64 = 2.0;
 /// Holes in a slice are filled up to this size: a large tumour, but not the mediastinum.
@@ -79,9 +84,34 @@ pub fn lung_mask(ct: &CtVolume) -> LungMask {
     }
     mask = grid.closed(&mask, CLOSING_MM);
     grid.fill_holes_in_slices(&mut mask, HOLE_MM2);
+    take_in_missing_lung(&mut mask, &air, &grid);
     mask = grid.dilated(&mask, RIM_MM);
     let mask = expand(&mask, &grid, blocks, ct.geometry.shape);
     LungMask { mask: Volume::new(mask, ct.geometry), sure: true, reason: None }
+}
+
+/// Takes in soft tissue that lies where the other lung's mirror image has lung. The plane of the
+/// mirror is the middle of the lungs' extent, the median over the slices.
+fn take_in_missing_lung(mask: &mut [bool], air: &[bool], grid: &Grid) {
+    let [_, height, width] = grid.shape;
+    let extents = mask.chunks(height * width).filter_map(|slice| {
+        let columns = slice.iter().enumerate().filter(|(_, inside)| **inside);
+        let columns = columns.map(|(at, _)| at % width);
+        Some(columns.clone().min()? + columns.max()?)
+    });
+    let mut extents: Vec<usize> = extents.collect();
+    extents.sort_unstable();
+    let Some(&twice_the_middle) = extents.get(extents.len() / 2) else { return };
+    let mirrored = |at: usize| {
+        let (row, x) = (at - at % width, at % width);
+        twice_the_middle.checked_sub(x).filter(|x| *x < width).map(|x| row + x)
+    };
+    let missing: Vec<bool> = (0..mask.len())
+        .map(|at| !mask[at] && !air[at] && mirrored(at).is_some_and(|other| mask[other]))
+        .collect();
+    for (inside, missing) in mask.iter_mut().zip(grid.opened(&missing, MISSING_MM / 2.0)) {
+        *inside |= missing;
+    }
 }
 
 fn unsure(mask: Array3<u8>, ct: &CtVolume, reason: String) -> LungMask {
@@ -169,6 +199,20 @@ mod tests {
         assert!(inside(60, 100, 75) && inside(60, 100, 192));
         assert!(inside(60, 100, 33)); // 3 mm into the lung's side of the nodule's centre
         assert!(!inside(60, 100, 12) && !inside(60, 5, 5) && !inside(60, 100, 133));
+    }
+
+    #[test]
+    fn a_tumour_between_chest_wall_and_mediastinum_is_inside() {
+        let mut ct = chest(45.0);
+        for ((z, y, x), hu) in ct.voxels.indexed_iter_mut() {
+            // Half of the lung at the image's left, from the wall to the middle.
+            if (40..80).contains(&z) && y > 100 && x < 130 && *hu == -850 {
+                *hu = 40;
+            }
+        }
+        let lung = lung_mask(&ct);
+        assert!(lung.sure && lung.mask.voxels[[60, 125, 75]] == 1);
+        assert_eq!(lung.mask.voxels[[60, 100, 133]], 0);
     }
 
     #[test]

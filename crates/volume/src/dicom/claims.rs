@@ -77,17 +77,30 @@ fn check_data_set(
         return Ok(());
     };
     let mut reader = LazyDataSetReader::new(decoder);
+    let mut depth = 0_usize;
     // Whatever else is wrong is the parser's to say.
     while let Some(Ok(token)) = reader.advance() {
-        let (tag, length) = match &token {
-            LazyDataToken::LazyValue { header, .. } => (Some(header.tag()), header.length().0),
-            LazyDataToken::LazyItemValue { len, .. } => (None, *len),
-            LazyDataToken::PixelSequenceStart if to_pixels => return Ok(()),
+        // The parser stops at pixels of the file itself, not at those of an icon in a sequence.
+        let ends_at_pixels = to_pixels && depth == 0;
+        let length = match &token {
+            LazyDataToken::LazyValue { header, .. }
+                if ends_at_pixels && header.tag() >= tags::PIXEL_DATA =>
+            {
+                return Ok(());
+            }
+            LazyDataToken::PixelSequenceStart if ends_at_pixels => return Ok(()),
+            LazyDataToken::LazyValue { header, .. } => header.length().0,
+            LazyDataToken::LazyItemValue { len, .. } => *len,
+            LazyDataToken::SequenceStart { .. } | LazyDataToken::PixelSequenceStart => {
+                depth += 1;
+                continue;
+            }
+            LazyDataToken::SequenceEnd => {
+                depth = depth.saturating_sub(1);
+                continue;
+            }
             _ => continue,
         };
-        if to_pixels && tag == Some(tags::PIXEL_DATA) {
-            return Ok(());
-        }
         bounded(length, most)?;
         if token.skip().is_err() {
             return Ok(());
@@ -126,6 +139,9 @@ mod tests {
     #[test]
     fn pixels_are_only_looked_at_if_they_are_read() {
         let pixels = b"\xe0\x7f\x10\0OW\0\0\xff\xff\xff\x77ab";
+        let icon =
+            [b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff", &pixels[..]];
+        assert!(!checked(&file(&icon), true));
         assert!(checked(&file(&[pixels]), true));
         assert!(!checked(&file(&[pixels]), false));
     }

@@ -84,6 +84,14 @@ impl Grid {
         self.dilated(&background, radius_mm).into_iter().map(|outside| !outside).collect()
     }
 
+    /// Opening by a ball: what of the mask a ball fits into.
+    pub fn opened(&self, mask: &[bool], radius_mm: f64) -> Vec<bool> {
+        let background: Vec<bool> = mask.iter().map(|inside| !inside).collect();
+        let core: Vec<bool> =
+            self.dilated(&background, radius_mm).into_iter().map(|outside| !outside).collect();
+        self.dilated(&core, radius_mm)
+    }
+
     /// All voxels within `radius_mm` of the mask.
     ///
     /// The squared distance is built up axis by axis (Saito and Toriwaki 1994), within the radius
@@ -177,6 +185,20 @@ mod tests {
             let closed = GRID.closed(&mask, 2.5);
             prop_assert!(mask.iter().zip(&closed).all(|(before, after)| !before || *after));
         }
+    }
+
+    #[test]
+    fn opening_keeps_what_a_ball_fits_into() {
+        let grid = Grid { shape: [1, 7, 12], spacing_mm: [9.0, 1.0, 1.0] };
+        // A square of 5 and, away from it, a row of one.
+        let inside = |at: usize| {
+            let (y, x) = (at / 12, at % 12);
+            ((1..6).contains(&y) && (1..6).contains(&x)) || (y == 3 && x > 7)
+        };
+        let mask: Vec<bool> = (0..grid.len()).map(inside).collect();
+        let opened = grid.opened(&mask, 1.0);
+        assert!(opened[3 * 12 + 3] && opened[3 * 12 + 1] && !opened[3 * 12 + 9]);
+        assert!(opened.iter().zip(&mask).all(|(opened, mask)| *mask || !opened));
     }
 
     #[test]
