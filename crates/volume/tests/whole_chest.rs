@@ -1,4 +1,4 @@
-//! Two whole LIDC scans: reading, resampling, lung mask.
+//! Whole scans: reading, resampling, lung mask.
 
 mod shared_data;
 
@@ -91,4 +91,38 @@ fn whole_scans_read_and_their_nodules_lie_in_the_lung_mask() {
             assert!((i32::from(value_at(&ct, p)) - i32::from(native)).abs() < 400);
         }
     }
+}
+
+/// Centres of the boxes that a reader drew around the tumour of Lung_Dx-A0001, slice by slice:
+/// x, y, z mm.
+const TUMOUR: [[f64; 3]; 11] = [
+    [36.3, 194.4, -229.0],
+    [38.4, 189.8, -234.0],
+    [41.3, 203.7, -199.0],
+    [40.1, 199.5, -219.0],
+    [40.5, 202.0, -209.0],
+    [40.5, 202.4, -214.0],
+    [46.4, 202.0, -184.0],
+    [36.7, 192.7, -224.0],
+    [40.9, 198.6, -194.0],
+    [42.2, 202.4, -204.0],
+    [41.8, 202.0, -189.0],
+];
+
+#[test]
+fn a_tumour_of_six_centimetres_at_the_mediastinum_lies_in_the_lung_mask() {
+    let Some(data) = shared_data::folder("lung-pet-ct-dx-a0001") else { return };
+    let folder = shared_data::unpack(&data.join("Lung_Dx-A0001.tar.xz"));
+    let scan = read_folder(folder.path()).unwrap();
+    let ct = resample_ct(&scan.volume, &scan.volume.geometry.with_spacing([1.0; 3]));
+    let lung = lung_mask(&ct);
+    assert!(lung.sure, "{:?}", lung.reason);
+    for [x, y, z] in TUMOUR {
+        let at = ct.geometry.to_voxel(PointMm::new(x, y, z));
+        let at = [at.z, at.y, at.x].map(|v| v.round() as usize);
+        assert_eq!(lung.mask.voxels[at], 1, "box at {x} {y} {z}");
+    }
+    // A mask of everything would pass, and be of no use: lungs with tumour and heart at most.
+    let litres = lung.mask.voxels.iter().filter(|v| **v == 1).count() as f64 / 1e6;
+    assert!(litres < 8.0, "{litres} litres");
 }
