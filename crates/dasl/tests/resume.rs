@@ -21,7 +21,6 @@ const CONFIG: &str = "[train]\nsteps = 24\npatch = 32\nwarm_up = 6\ncheckpoint_e
 struct Bench {
     dataset: PathBuf,
     config: PathBuf,
-    source: PathBuf,
     _lock: File,
 }
 
@@ -34,7 +33,7 @@ fn bench() -> &'static Bench {
         let config = folder.join("config.toml");
         fs::write(&config, CONFIG).unwrap();
         run(import(&source, &dataset)).done();
-        Bench { dataset, config, source, _lock: lock }
+        Bench { dataset, config, _lock: lock }
     })
 }
 
