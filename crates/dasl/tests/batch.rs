@@ -83,14 +83,15 @@ fn names_each(ran: &Ran, dataset: &Path, broken: &[Broken]) {
     }
 }
 
+/// What breaks a series: it gets the series' folder and its sixth slice.
+type Spoil<'a> = &'a dyn Fn(&Path, &Path);
+
 /// Writes the series; every tenth is broken.
 fn dicom(root: &Path) -> Vec<Broken> {
     let series = made_up::tiny_scans(root, 11, DICOM);
     let each = |series: &Path, tag, vr, value: PrimitiveValue| {
         (1..=12).for_each(|n| rewrite_file(&slice(series, n), tag, vr, value.clone()));
     };
-    type Spoil<'a> = &'a dyn Fn(&Path, &Path);
-    // The functions get the series' folder and its sixth slice.
     let ways: [(Spoil, &'static [&'static str]); 13] = [
         (&|_, sixth| fs::remove_file(sixth).unwrap(), &["slices missing", "000005.dcm"]),
         (
