@@ -75,9 +75,14 @@ fn an_import_that_is_killed_ten_times_ends_as_an_undisturbed_one() {
     }
     assert!((15..SCANS).contains(&there()), "{} scans: killed at no moment of interest", there());
 
+    // What a kill leaves that the next start of the same import would not write over.
+    fs::create_dir_all(scans.join(".tmp-GONE/ct")).unwrap();
+    fs::write(at("pieces/.tmp-1234-5"), "scan_id,").unwrap();
+
     let last = run(import(&at("source"), &at("pieces")));
     assert_eq!(last.code, Some(3), "{last:?}");
     let pieces = files(&at("pieces"));
+    assert!(!scans.join(".tmp-GONE").exists());
     assert_eq!(whole.keys().collect::<Vec<_>>(), pieces.keys().collect::<Vec<_>>());
     let differ: Vec<_> = whole.keys().filter(|name| whole[*name] != pieces[*name]).collect();
     assert!(differ.is_empty(), "these differ: {differ:?}");
