@@ -38,3 +38,9 @@ oracle preset="tiny":
 bench-peers:
     cargo run --release -- bench --network --export target/bench.safetensors
     python oracle/bench_pytorch.py target/bench.safetensors
+
+# The import of one LIDC scan beside SimpleITK, pylidc, scipy and zarr, with the packages of
+# oracle/requirements-import.txt installed; on a machine that does nothing else.
+bench-import series database:
+    cargo build --release -p dasl
+    python oracle/bench_import.py {{series}} {{database}}

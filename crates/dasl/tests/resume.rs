@@ -5,11 +5,10 @@ mod made_up;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use made_up::run;
+use made_up::{kill_when, run};
 
 /// The initial training is shorter than a round's, so that a schedule carried over from one to
 /// the other would show.
@@ -22,7 +21,6 @@ const CONFIG: &str = "[train]\nsteps = 24\npatch = 32\nwarm_up = 6\ncheckpoint_e
 struct Bench {
     dataset: PathBuf,
     config: PathBuf,
-    source: PathBuf,
     _lock: File,
 }
 
@@ -35,7 +33,7 @@ fn bench() -> &'static Bench {
         let config = folder.join("config.toml");
         fs::write(&config, CONFIG).unwrap();
         run(import(&source, &dataset)).done();
-        Bench { dataset, config, source, _lock: lock }
+        Bench { dataset, config, _lock: lock }
     })
 }
 
@@ -64,27 +62,6 @@ fn words(words: &[&str]) -> Vec<String> {
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
-}
-
-/// Starts the program and kills it once `reached` holds. Returns whether it was killed, not done.
-fn kill_when(arguments: &[String], mut reached: impl FnMut() -> bool) -> bool {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dasl"));
-    let mut child: Child =
-        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if reached() {
-            child.kill().unwrap();
-            break child.wait().unwrap();
-        }
-        assert!(start.elapsed() < Duration::from_mins(2), "{arguments:?} does not get on");
-        std::thread::sleep(Duration::from_millis(1));
-    };
-    assert!(status.success() || status.code().is_none(), "{arguments:?}: {status}");
-    !status.success()
 }
 
 /// Every file below a folder. Left out are what a killed process did not finish writing, and the
@@ -212,17 +189,4 @@ fn learning_that_is_killed_at_every_step_ends_the_same() {
     // The same command on a finished run changes nothing.
     run(learn(&pieces)).done();
     same(&whole, &pieces);
-}
-
-#[test]
-fn a_killed_import_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("dataset");
-    let scans = out.join("scans");
-    let begun = |count: usize| fs::read_dir(&scans).is_ok_and(|scans| scans.count() >= count);
-    for count in [1, 2, 3] {
-        kill_when(&import(&bench().source, &out), || begun(count));
-    }
-    run(import(&bench().source, &out)).done();
-    same(&bench().dataset, &out);
 }

@@ -15,6 +15,16 @@ pub(crate) fn temporary_beside(path: &Path, ending: &str) -> PathBuf {
     path.with_file_name(format!(".tmp-{}-{count}{ending}", std::process::id()))
 }
 
+/// Whether a file of this name is, or was when its process died, being written.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let parts = name.strip_prefix(".tmp-").and_then(|rest| rest.split_once('-'));
+    // An ending may follow the second number.
+    parts.is_some_and(|(process, rest)| {
+        number(process) && number(rest.split('.').next().unwrap_or_default())
+    })
+}
+
 /// Flushes a finished temporary file to the disk and gives it its name; it is removed if that
 /// fails.
 ///
@@ -68,6 +78,17 @@ mod tests {
         assert!(error.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn temporary_names_are_known_again() {
+        for ending in ["", ".nii.gz"] {
+            let path = temporary_beside(Path::new("folder/a.json"), ending);
+            assert!(is_temporary(path.file_name().unwrap().to_str().unwrap()));
+        }
+        for name in ["a.json", ".tmp-", ".tmp-1", ".tmp-x-1", ".tmp-1-", ".tmp-1-x", ".tmp-A"] {
+            assert!(!is_temporary(name), "{name}");
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! scans/<scan_id>/labels             u16, n in nodule n
 //! scans/<scan_id>/lung               u8
 //! scans/<scan_id>/native_labels      u16, on the scan's own grid
-//! scans.csv, set_aside.csv           written by finish()
+//! scans.csv, set_aside.csv           the scans that are in it, and what was not taken in
+//! import.lock                        held while a process adds to it
 //! ```
 //!
 //! The arrays are Zarr v3. A scan appears under its name only when it is complete.
@@ -15,36 +16,39 @@
 mod arrays;
 mod csv;
 mod error;
+mod leftovers;
+mod lock;
 mod record;
+mod set_aside;
+mod writer;
 
 pub use error::DatasetError;
 pub use record::{
     DatasetInfo, IgnoredRecord, NO_RULE, NoduleRecord, ScanArrays, ScanRecord, SourceFile,
 };
+pub use writer::DatasetWriter;
 
 use crate::atomic_file::write_atomic;
 use crate::volume::{LabelVolume, PADDING_HU, Volume};
 use arrays::StoredArray;
 use error::{damaged, file_error};
 use ndarray::Array3;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The format this code writes.
 const FORMAT: u32 = 1;
 /// Opened scans that are kept; beyond it the cache starts anew.
 const MOST_OPEN: usize = 4096;
 
-/// A dataset on disk. All methods take `&self` and may be called from several threads.
+/// A dataset on disk, to be read. All methods take `&self` and may be called from several threads.
 #[derive(Debug)]
 pub struct Dataset {
     root: PathBuf,
     info: DatasetInfo,
     open: RwLock<HashMap<String, Arc<OpenScan>>>,
-    set_aside: Mutex<BTreeSet<(String, String)>>,
 }
 
 /// A scan whose record is parsed and whose arrays are open.
@@ -58,27 +62,6 @@ struct OpenScan {
 }
 
 impl Dataset {
-    /// Opens the dataset in `root`, or starts one there.
-    ///
-    /// # Errors
-    /// [`DatasetError::Different`] if there is one with another spacing or rule; file errors.
-    pub fn create_or_open(root: &Path, info: &DatasetInfo) -> Result<Self, DatasetError> {
-        let path = root.join("dataset.json");
-        if path.exists() {
-            let mut dataset = Self::open(root)?;
-            dataset.check_same(info)?;
-            if dataset.info.rule == NO_RULE && info.rule != NO_RULE {
-                dataset.info.rule.clone_from(&info.rule);
-                write_json(&path, &dataset.info)?;
-            }
-            return Ok(dataset);
-        }
-        let scans = root.join("scans");
-        fs::create_dir_all(&scans).map_err(|error| file_error(&scans, &error))?;
-        write_json(&path, info)?;
-        Self::open(root)
-    }
-
     /// Opens an existing dataset.
     ///
     /// # Errors
@@ -94,27 +77,7 @@ impl Dataset {
             let reason = format!("format {}, this version reads {FORMAT}", info.format);
             return Err(damaged(&path, reason));
         }
-        Ok(Self {
-            root: root.to_path_buf(),
-            info,
-            open: RwLock::default(),
-            set_aside: Mutex::default(),
-        })
-    }
-
-    fn check_same(&self, wanted: &DatasetInfo) -> Result<(), DatasetError> {
-        let differ = |what, here: String, wanted: String| {
-            Err(DatasetError::Different { root: self.root.clone(), what, here, wanted })
-        };
-        if (self.info.spacing_mm - wanted.spacing_mm).abs() > 1e-9 {
-            let mm = |spacing: f64| format!("{spacing} mm");
-            return differ("spacing", mm(self.info.spacing_mm), mm(wanted.spacing_mm));
-        }
-        let either_none = [&self.info.rule, &wanted.rule].iter().any(|rule| *rule == NO_RULE);
-        if self.info.rule != wanted.rule && !either_none {
-            return differ("rule", self.info.rule.clone(), wanted.rule.clone());
-        }
-        Ok(())
+        Ok(Self { root: root.to_path_buf(), info, open: RwLock::default() })
     }
 
     /// What all scans have in common.
@@ -147,57 +110,6 @@ impl Dataset {
     /// [`DatasetError::UnknownScan`] or [`DatasetError::Damaged`].
     pub fn scan(&self, id: &str) -> Result<ScanRecord, DatasetError> {
         Ok(self.opened(id)?.record.clone())
-    }
-
-    /// Adds a scan, or replaces the one of the same name. It is written beside and renamed: nobody
-    /// sees a part of it. The same scan gives the same bytes, whatever the number of threads.
-    ///
-    /// # Errors
-    /// [`DatasetError::ScanId`] for a name that is no plain file name, [`DatasetError::Shape`] if
-    /// an array does not fit its geometry, [`DatasetError::Array`] and file errors.
-    pub fn write_scan(&self, record: &ScanRecord, arrays: &ScanArrays) -> Result<(), DatasetError> {
-        let id = record.scan_id.as_str();
-        if !is_scan_id(id) {
-            return Err(DatasetError::ScanId(id.to_string()));
-        }
-        arrays.check_shapes(record)?;
-        let temporary = self.root.join("scans").join(format!(".tmp-{id}"));
-        remove_folder(&temporary)?;
-        fs::create_dir_all(&temporary).map_err(|error| file_error(&temporary, &error))?;
-        arrays::write(&temporary, id, "ct", &arrays.ct, PADDING_HU)?;
-        arrays::write(&temporary, id, "labels", &arrays.labels, 0)?;
-        arrays::write(&temporary, id, "lung", &arrays.lung, 0)?;
-        arrays::write(&temporary, id, "native_labels", &arrays.native_labels, 0)?;
-        write_json(&temporary.join("scan.json"), record)?;
-
-        let folder = self.folder(id);
-        remove_folder(&folder)?;
-        fs::rename(&temporary, &folder).map_err(|error| file_error(&folder, &error))?;
-        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(id);
-        Ok(())
-    }
-
-    /// Notes that a source was not taken in, for `set_aside.csv`.
-    pub fn set_aside(&self, source: &str, reason: &str) {
-        let mut set_aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
-        set_aside.insert((source.to_string(), reason.to_string()));
-    }
-
-    /// Writes scans.csv (all finished scans) and `set_aside.csv` (what was set aside since this
-    /// dataset was opened), both sorted.
-    ///
-    /// # Errors
-    /// [`DatasetError::Damaged`] for a record that cannot be read; file errors.
-    pub fn finish(&self) -> Result<(), DatasetError> {
-        let mut scans = vec![csv::SCANS_HEADER.map(String::from).to_vec()];
-        for id in self.scan_ids() {
-            scans.push(csv::scan_row(&self.scan(&id)?));
-        }
-        csv::write(&self.root.join("scans.csv"), &scans)?;
-        let mut aside = vec![vec!["source".to_string(), "reason".to_string()]];
-        let set_aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
-        aside.extend(set_aside.iter().map(|(source, reason)| vec![source.clone(), reason.clone()]));
-        csv::write(&self.root.join("set_aside.csv"), &aside)
     }
 
     /// The box of a scan's CT that starts at `start` [z, y, x], in Hounsfield units; outside the
@@ -289,13 +201,6 @@ impl Dataset {
 fn is_scan_id(id: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     !id.is_empty() && id.len() <= 200 && !id.starts_with('.') && id.chars().all(plain)
-}
-
-fn remove_folder(folder: &Path) -> Result<(), DatasetError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error(folder, &error)),
-        _ => Ok(()),
-    }
 }
 
 fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), DatasetError> {

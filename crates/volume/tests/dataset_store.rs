@@ -1,7 +1,8 @@
 //! The dataset store: what goes in comes out, by boxes, whole or not at all, the same bytes.
 
 use dasl_volume::dataset::{
-    Dataset, DatasetInfo, IgnoredRecord, NoduleRecord, ScanArrays, ScanRecord, SourceFile,
+    Dataset, DatasetInfo, DatasetWriter, IgnoredRecord, NoduleRecord, ScanArrays, ScanRecord,
+    SourceFile,
 };
 use dasl_volume::{Geometry, PADDING_HU, PointMm, crop_padded};
 use ndarray::Array3;
@@ -63,9 +64,9 @@ fn scan(id: &str) -> (ScanRecord, ScanArrays) {
     (record, ScanArrays { ct, labels, lung, native_labels })
 }
 
-fn with_scan() -> (tempfile::TempDir, Dataset, ScanArrays) {
+fn with_scan() -> (tempfile::TempDir, DatasetWriter, ScanArrays) {
     let folder = tempfile::tempdir().unwrap();
-    let dataset = Dataset::create_or_open(folder.path(), &info()).unwrap();
+    let dataset = DatasetWriter::create_or_open(folder.path(), &info()).unwrap();
     let (record, arrays) = scan("A");
     dataset.write_scan(&record, &arrays).unwrap();
     (folder, dataset, arrays)
@@ -89,7 +90,7 @@ fn what_goes_in_comes_out() {
     let (folder, dataset, arrays) = with_scan();
     let (record, _) = scan("A");
     let again = Dataset::open(folder.path()).unwrap();
-    for dataset in [&dataset, &again] {
+    for dataset in [&*dataset, &again] {
         assert_eq!(dataset.scan("A").unwrap(), record);
         assert_eq!(dataset.read_ct("A", [0; 3], SHAPE).unwrap(), arrays.ct);
         assert_eq!(dataset.read_labels("A", [0; 3], SHAPE).unwrap(), arrays.labels);
@@ -100,8 +101,9 @@ fn what_goes_in_comes_out() {
             (arrays.native_labels.clone(), record.native_geometry)
         );
     }
-    // dataset.json, scan.json, and per array its zarr.json and its one shard.
-    assert_eq!(bytes(folder.path()).len(), 10);
+    // dataset.json, set_aside.csv, import.lock, scan.json, and per array its zarr.json and its one
+    // shard.
+    assert_eq!(bytes(folder.path()).len(), 12);
 }
 
 #[test]
@@ -123,13 +125,13 @@ fn boxes_are_cut_and_padded() {
 fn the_same_scans_give_the_same_bytes_whatever_the_threads() {
     let write = |threads: usize, ids: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
-        let dataset = Dataset::create_or_open(folder.path(), &info()).unwrap();
+        let dataset = DatasetWriter::create_or_open(folder.path(), &info()).unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             ids.par_iter().for_each(|id| {
                 let (record, arrays) = scan(id);
                 dataset.write_scan(&record, &arrays).unwrap();
-                dataset.set_aside(&format!("{id}.dcm"), "a, \"b\"");
+                dataset.set_aside(&format!("{id}.dcm"), "", "a, \"b\"").unwrap();
             });
         });
         dataset.finish().unwrap();
@@ -139,7 +141,7 @@ fn the_same_scans_give_the_same_bytes_whatever_the_threads() {
     let (one, four) = (write(1, &["A", "B", "C"]), write(4, &["C", "B", "A"]));
     assert_eq!(one, four);
     let table = std::str::from_utf8(&one["set_aside.csv"]).unwrap();
-    assert!(table.starts_with("source,reason\nA.dcm,\"a, \"\"b\"\"\"\n"), "{table}");
+    assert!(table.starts_with("source,series_uid,reason\nA.dcm,,\"a, \"\"b\"\"\"\n"), "{table}");
     let table = std::str::from_utf8(&one["scans.csv"]).unwrap();
     assert_eq!(table.lines().nth(1), Some("A,P1,1.2.3,true,true,true,1,1,70,90,130,1"));
 }
@@ -178,7 +180,7 @@ fn a_scan_that_is_written_again_is_read_anew() {
 fn another_spacing_or_rule_is_refused() {
     let (folder, _, _) = with_scan();
     let refused = |info: DatasetInfo| {
-        let error = Dataset::create_or_open(folder.path(), &info).unwrap_err().to_string();
+        let error = DatasetWriter::create_or_open(folder.path(), &info).unwrap_err().to_string();
         error.replace(&folder.path().display().to_string(), "ROOT")
     };
     assert_eq!(
@@ -190,7 +192,7 @@ fn another_spacing_or_rule_is_refused() {
         "ROOT: this dataset has rule pylidc, not two-of-four; choose another folder"
     );
     let later = DatasetInfo { dasl_version: "0.2.0".into(), ..info() };
-    assert!(Dataset::create_or_open(folder.path(), &later).is_ok());
+    assert!(DatasetWriter::create_or_open(folder.path(), &later).is_ok());
 }
 
 #[test]
@@ -198,7 +200,7 @@ fn what_is_no_dataset_or_no_scan_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let error = Dataset::open(folder.path()).unwrap_err().to_string();
     assert!(error.ends_with("no dataset here (no dataset.json); make one with `dasl import`"));
-    let dataset = Dataset::create_or_open(folder.path(), &info()).unwrap();
+    let dataset = DatasetWriter::create_or_open(folder.path(), &info()).unwrap();
     let (mut record, mut arrays) = scan("../B");
     let error = dataset.write_scan(&record, &arrays).unwrap_err().to_string();
     assert!(error.starts_with("\"../B\" cannot be a scan's name"), "{error}");
@@ -219,4 +221,82 @@ fn a_damaged_array_is_named() {
     std::fs::write(&shard, &bytes[..bytes.len() / 2]).unwrap();
     let error = Dataset::open(folder.path()).unwrap().read_ct("A", [0; 3], SHAPE).unwrap_err();
     assert!(error.to_string().starts_with("scan A: array ct: "), "{error}");
+}
+
+#[test]
+fn what_a_dead_process_left_is_removed_and_what_it_was_replacing_put_back() {
+    let (folder, dataset, _) = with_scan();
+    drop(dataset);
+    let at = |name: &str| folder.path().join(name);
+    let before = bytes(folder.path());
+    std::fs::rename(at("scans/A"), at("scans/.old-A")).unwrap();
+    for half in ["scans/.tmp-A", "scans/.tmp-B", "scans/.old-A/.."] {
+        std::fs::create_dir_all(at(half)).unwrap();
+    }
+    std::fs::write(at("scans/.tmp-A/.tmp-1234-0"), "{").unwrap();
+    std::fs::write(at(".tmp-1234-7"), "scan_id,").unwrap();
+    std::fs::write(at(".tmp-of-another-program"), "").unwrap();
+
+    let dataset = DatasetWriter::create_or_open(folder.path(), &info()).unwrap();
+    assert_eq!(dataset.scan_ids(), ["A"]);
+    std::fs::remove_file(at(".tmp-of-another-program")).unwrap();
+    assert_eq!(bytes(folder.path()), before);
+    assert_eq!(std::fs::read_dir(at("scans")).unwrap().count(), 1);
+
+    // Where the new one is there, the old one goes.
+    drop(dataset);
+    std::fs::create_dir(at("scans/.old-A")).unwrap();
+    DatasetWriter::create_or_open(folder.path(), &info()).unwrap();
+    assert_eq!(std::fs::read_dir(at("scans")).unwrap().count(), 1);
+}
+
+#[test]
+fn only_one_process_adds() {
+    let (folder, dataset, _) = with_scan();
+    let error = DatasetWriter::create_or_open(folder.path(), &info()).unwrap_err().to_string();
+    assert!(error.ends_with("another import into this dataset is running; wait for its end"));
+    assert!(Dataset::open(folder.path()).is_ok());
+    drop(dataset);
+    assert!(DatasetWriter::create_or_open(folder.path(), &info()).is_ok());
+}
+
+/// The table of what was set aside, without its header.
+fn table(folder: &Path) -> String {
+    let text = std::fs::read_to_string(folder.join("set_aside.csv")).unwrap();
+    text.strip_prefix("source,series_uid,reason\n").unwrap().to_string()
+}
+
+#[test]
+fn what_was_set_aside_is_kept_until_it_is_taken_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || DatasetWriter::create_or_open(folder.path(), &info()).unwrap();
+    let dataset = open();
+    dataset.set_aside("z", "1.2", "a slice\nis missing").unwrap();
+    dataset.set_aside("z", "1.3", "no XML").unwrap();
+    dataset.set_aside("b.nii", "", "empty").unwrap();
+    // Not finished: it is there all the same, and again after the next start, sorted.
+    assert_eq!(table(folder.path()), "z,1.2,\"a slice\nis missing\"\nz,1.3,no XML\nb.nii,,empty\n");
+    drop(dataset);
+    let dataset = open();
+    let sorted = "b.nii,,empty\nz,1.2,\"a slice\nis missing\"\nz,1.3,no XML\n";
+    assert_eq!(table(folder.path()), sorted);
+    dataset.set_aside("b.nii", "", "truncated").unwrap();
+    assert_eq!(table(folder.path()), sorted.replace("empty", "truncated"));
+    // A series by its UID, wherever it lies; a file by its name.
+    dataset.taken_in("1.2", &["elsewhere".into()]).unwrap();
+    dataset.taken_in("", &["z".into()]).unwrap();
+    assert_eq!(table(folder.path()), "b.nii,,truncated\nz,1.3,no XML\n");
+    dataset.taken_in("1.4", &["b.nii".into()]).unwrap();
+    dataset.finish().unwrap();
+    assert_eq!(table(folder.path()), "z,1.3,no XML\n");
+    drop(dataset);
+
+    // A line that a machine's end cut off is forgotten, a spoilt one named.
+    let path = folder.path().join("set_aside.csv");
+    std::fs::write(&path, "source,series_uid,reason\na,,b\nc,").unwrap();
+    open();
+    assert_eq!(table(folder.path()), "a,,b\n");
+    std::fs::write(&path, "source,series_uid,reason\na\n").unwrap();
+    let error = DatasetWriter::create_or_open(folder.path(), &info()).unwrap_err().to_string();
+    assert!(error.contains("set_aside.csv") && error.contains("line"), "{error}");
 }

@@ -141,12 +141,12 @@ fn make_cohort(out: &Path, seed: u64) -> Result<Vec<PathBuf>> {
 }
 
 fn imported(src: &Path, out: &Path) -> Result<Dataset> {
-    let (dataset, imported) = import(src, out, Rule::Pylidc, 1.0)?;
+    let imported = import(src, out, Rule::Pylidc, 1.0)?;
     if let Some((what, why)) = imported.set_aside.first() {
         bail!("{what}: {why}");
     }
-    dataset.finish()?;
-    Ok(dataset)
+    imported.dataset().finish()?;
+    Ok(Dataset::open(out)?)
 }
 
 /// Every reference nodule, best first.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use dasl_lidc::{Reading, Rule, XmlKind, ignored, label_map, nodules, read_xml};
-use dasl_volume::dataset::{Dataset, IgnoredRecord, ScanRecord};
+use dasl_volume::dataset::{DatasetWriter, IgnoredRecord, ScanRecord};
 use dasl_volume::dicom::{CtScan, SeriesFiles, find_series, read_series};
 
 use super::import_series::{Spoiled, free_name, patients_with_several, whole_series};
-use super::imported::Imported;
+use super::imported::{Imported, Item};
 use super::prepare::{NoduleFacts, Source, add, hashed, open};
 use crate::Outcome;
 use crate::args::ImportLidcArgs;
@@ -20,44 +20,42 @@ use crate::progress::bar;
 /// # Errors
 /// If the source can't be listed or the dataset not be written.
 pub fn run(args: &ImportLidcArgs, json: bool) -> Result<Outcome> {
-    let (dataset, imported) = import(&args.src, &args.out, args.rule, args.spacing)?;
-    imported.finish(&dataset, json)
+    import(&args.src, &args.out, args.rule, args.spacing)?.finish(json)
 }
 
 /// Imports a tree; a scan that makes trouble is set aside.
 ///
 /// # Errors
 /// As [`run`].
-pub fn import(src: &Path, out: &Path, rule: Rule, spacing_mm: f64) -> Result<(Dataset, Imported)> {
+pub fn import(src: &Path, out: &Path, rule: Rule, spacing_mm: f64) -> Result<Imported> {
     let found = find_series(src)?;
-    let dataset = open(out, spacing_mm, &rule.to_string())?;
+    let mut imported = Imported::into(open(out, spacing_mm, &rule.to_string())?);
     let mut spoiled = Spoiled::new(found.unreadable);
     let series: BTreeSet<&str> = found.series.iter().map(|s| s.series_uid.as_str()).collect();
     let (readings, mut strange) = readings(&found.xml, &series);
-    let mut imported = Imported::default();
     let several = patients_with_several(&found.series);
     let progress = bar("import", found.series.len() as u64);
     for files in &found.series {
         progress.set_message(files.patient_id.clone());
         let several = several.contains(files.patient_id.as_str());
-        let record = free_name(&dataset, files, several, true).and_then(|name| {
+        let (dataset, reading) = (imported.dataset(), readings.get(&files.series_uid));
+        let record = free_name(dataset, files, several, true).and_then(|name| {
             let Some(name) = name else { return Ok(None) };
             whole_series(files, &mut spoiled)?;
             let ct = read_series(files)?;
-            let reading = readings.get(&files.series_uid);
             let reading = reading.ok_or_else(|| no_reading(files, &mut strange))?;
-            scan(ct, &name, reading, rule, src, &dataset).map(Some)
+            scan(ct, &name, reading, rule, src, dataset).map(Some)
         });
-        let place = files.files.first().and_then(|f| f.parent()).unwrap_or(src);
-        imported.note(place.display().to_string(), record);
+        let xml = reading.map(|(xml, _)| xml.as_path());
+        imported.note(&Item::series(files, xml)?, record)?;
         progress.inc(1);
     }
     // What no series' trouble has named yet.
     for (path, why) in spoiled.files.into_iter().chain(strange) {
-        imported.set_aside.push((path.display().to_string(), why));
+        imported.set_aside(&Item::file(&path)?, why)?;
     }
     progress.finish_and_clear();
-    Ok((dataset, imported))
+    Ok(imported)
 }
 
 /// A series without a reading: the XML beside it that is of no use, if there is one, is why, and
@@ -119,7 +117,7 @@ fn scan(
     (xml, reading): &(PathBuf, Reading),
     rule: Rule,
     src: &Path,
-    dataset: &Dataset,
+    dataset: &DatasetWriter,
 ) -> Result<ScanRecord> {
     let thickness = scan.slice_thickness_mm.unwrap_or(scan.volume.geometry.spacing_mm[0]);
     let found = nodules(reading, &scan.volume.geometry, thickness, rule)

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use dasl_metrics::froc::Annotation;
 use dasl_metrics::luna_csv::{ScanIds, read_annotations};
-use dasl_volume::dataset::{Dataset, IgnoredRecord, ScanRecord};
+use dasl_volume::dataset::{DatasetWriter, IgnoredRecord, ScanRecord};
 use dasl_volume::{Geometry, LabelVolume, PointMm, VoxelPos, image_file};
 use ndarray::Array3;
 
-use super::imported::Imported;
+use super::imported::{Imported, Item};
 use super::prepare::{NoduleFacts, Source, add, hashed, open};
 use crate::Outcome;
 use crate::args::ImportLuna16Args;
@@ -40,8 +40,7 @@ pub fn run(args: &ImportLuna16Args, json: bool) -> Result<Outcome> {
     if scans.is_empty() {
         bail!("{}: no subset*/*.mhd among the files; unpack LUNA16's subsets", args.src.display());
     }
-    let dataset = open(&args.out, args.spacing, RULE)?;
-    let mut imported = Imported::default();
+    let mut imported = Imported::into(open(&args.out, args.spacing, RULE)?);
     let progress = bar("import", scans.len() as u64);
     for path in scans {
         let series = image_file::stem(path);
@@ -49,17 +48,18 @@ pub fn run(args: &ImportLuna16Args, json: bool) -> Result<Outcome> {
         let of = |table: &BTreeMap<String, Vec<Finding>>| {
             table.get(&series).cloned().unwrap_or_default()
         };
+        let dataset = imported.dataset();
         let result = if dataset.has_scan(&series) {
             Ok(None)
         } else {
             let marks = Marks { nodules: of(&nodules), excluded: of(&excluded) };
-            scan(&args.src, path, &series, &marks, &dataset).map(Some)
+            scan(&args.src, path, &series, &marks, dataset).map(Some)
         };
-        imported.note(path.display().to_string(), result);
+        imported.note(&Item::file(path)?, result)?;
         progress.inc(1);
     }
     progress.finish_and_clear();
-    imported.finish(&dataset, json)
+    imported.finish(json)
 }
 
 /// What lies below LUNA16's folder.
@@ -123,7 +123,7 @@ fn scan(
     path: &Path,
     series: &str,
     marks: &Marks,
-    dataset: &Dataset,
+    dataset: &DatasetWriter,
 ) -> Result<ScanRecord> {
     let ct = image_file::read_ct(path)?;
     let labels = spheres(&marks.nodules, &ct.geometry);

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use dasl_volume::LabelVolume;
-use dasl_volume::dataset::{Dataset, NO_RULE, ScanRecord};
+use dasl_volume::dataset::{DatasetWriter, NO_RULE, ScanRecord};
 use dasl_volume::dicom::{DicomError, Found, SeriesFiles, find_series, read_series};
 use dasl_volume::image_file::{self, Format};
 
 use super::import_series::{Spoiled, free_name, patients_with_several, whole_series};
-use super::imported::Imported;
+use super::imported::{Imported, Item};
 use super::prepare::{Source, add, hashed, open};
 use crate::Outcome;
 use crate::args::ImportScansArgs;
@@ -27,8 +27,7 @@ pub fn run(args: &ImportScansArgs, json: bool) -> Result<Outcome> {
         Err(DicomError::Empty(_)) if !images.is_empty() => Found::default(),
         found => found?,
     };
-    let dataset = open(&args.out, args.spacing, NO_RULE)?;
-    let mut imported = Imported::default();
+    let mut imported = Imported::into(open(&args.out, args.spacing, NO_RULE)?);
     let mut spoiled = Spoiled::new(found.unreadable);
     let series: Vec<&SeriesFiles> = found.series.iter().filter(|s| s.modality == "CT").collect();
     let several = patients_with_several(&found.series);
@@ -36,24 +35,26 @@ pub fn run(args: &ImportScansArgs, json: bool) -> Result<Outcome> {
     for files in series {
         progress.set_message(files.patient_id.clone());
         let several = several.contains(files.patient_id.as_str());
-        let record = free_name(&dataset, files, several, false).and_then(|name| {
+        let dataset = imported.dataset();
+        let record = free_name(dataset, files, several, false).and_then(|name| {
             let Some(name) = name else { return Ok(None) };
             whole_series(files, &mut spoiled)?;
-            series_scan(&args.src, files, name, &dataset).map(Some)
+            series_scan(&args.src, files, name, dataset).map(Some)
         });
-        let place = files.files.first().and_then(|f| f.parent()).unwrap_or(&args.src);
-        imported.note(place.display().to_string(), record);
+        imported.note(&Item::series(files, [])?, record)?;
         progress.inc(1);
     }
     for path in &images {
         progress.set_message(image_file::stem(path));
-        imported.note(path.display().to_string(), image_scan(&args.src, path, &dataset));
+        let record = image_scan(&args.src, path, imported.dataset());
+        imported.note(&Item::file(path)?, record)?;
         progress.inc(1);
     }
+    for (path, why) in spoiled.files {
+        imported.set_aside(&Item::file(&path)?, why)?;
+    }
     progress.finish_and_clear();
-    let files = spoiled.files.into_iter();
-    imported.set_aside.extend(files.map(|(path, why)| (path.display().to_string(), why)));
-    imported.finish(&dataset, json)
+    imported.finish(json)
 }
 
 /// Volume files below a folder, sorted; or the file itself.
@@ -72,7 +73,7 @@ fn series_scan(
     src: &Path,
     files: &SeriesFiles,
     name: String,
-    dataset: &Dataset,
+    dataset: &DatasetWriter,
 ) -> Result<ScanRecord> {
     let scan = read_series(files)?;
     let source = Source {
@@ -87,7 +88,7 @@ fn series_scan(
 }
 
 /// `None` if the file is in the dataset already.
-fn image_scan(src: &Path, path: &Path, dataset: &Dataset) -> Result<Option<ScanRecord>> {
+fn image_scan(src: &Path, path: &Path, dataset: &DatasetWriter) -> Result<Option<ScanRecord>> {
     let files = hashed(src, &[path.to_path_buf()])?;
     let sha256 = &files[0].sha256;
     let name = scan_name::plain(&image_file::stem(path));

@@ -7,7 +7,7 @@ use dasl_volume::VoxelPos;
 use dasl_volume::dataset::ScanRecord;
 use rayon::prelude::*;
 
-use super::imported::Imported;
+use super::imported::{Imported, Item};
 use super::prepare::{NoduleFacts, Source, add, open};
 use crate::Outcome;
 use crate::args::ImportVoiArgs;
@@ -20,7 +20,11 @@ use crate::progress::bar;
 pub fn run(args: &ImportVoiArgs, json: bool) -> Result<Outcome> {
     let index = list(&args.src)?;
     // The volumes' masks are the 50% consensus, as rule `pylidc` makes it.
-    let dataset = open(&args.out, args.spacing, &Rule::Pylidc.to_string())?;
+    let mut imported = Imported::into(open(&args.out, args.spacing, &Rule::Pylidc.to_string())?);
+    for (name, why) in &index.set_aside {
+        imported.set_aside(&Item::named(name), why.clone())?;
+    }
+    let dataset = imported.dataset();
     let progress = bar("import", index.entries.len() as u64);
     let results: Vec<(String, Result<Option<ScanRecord>>)> = (0..index.entries.len())
         .into_par_iter()
@@ -31,18 +35,17 @@ pub fn run(args: &ImportVoiArgs, json: bool) -> Result<Outcome> {
             } else {
                 read(&index, i)
                     .map_err(Into::into)
-                    .and_then(|voi| add(&dataset, &source(voi)).map(Some))
+                    .and_then(|voi| add(dataset, &source(voi)).map(Some))
             };
             progress.inc(1);
             (name, result)
         })
         .collect();
     progress.finish_and_clear();
-    let mut imported = Imported { set_aside: index.set_aside.clone(), ..Imported::default() };
     for (name, result) in results {
-        imported.note(name, result);
+        imported.note(&Item::named(&name), result)?;
     }
-    imported.finish(&dataset, json)
+    imported.finish(json)
 }
 
 fn source(voi: dasl_lidc::voi::Voi) -> Source {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dasl_volume::dataset::{
-    Dataset, DatasetInfo, IgnoredRecord, NoduleRecord, ScanArrays, ScanRecord, SourceFile,
+    DatasetInfo, DatasetWriter, IgnoredRecord, NoduleRecord, ScanArrays, ScanRecord, SourceFile,
 };
 use dasl_volume::lung::lung_mask;
 use dasl_volume::resample::{resample_ct, resample_labels};
@@ -56,22 +56,22 @@ pub struct Source {
 /// Opens a dataset to add to.
 ///
 /// # Errors
-/// If the folder holds a dataset with another spacing or rule.
-pub fn open(out: &Path, spacing_mm: f64, rule: &str) -> Result<Dataset> {
+/// If the folder holds a dataset with another spacing or rule, or another import adds to it.
+pub fn open(out: &Path, spacing_mm: f64, rule: &str) -> Result<DatasetWriter> {
     let info = DatasetInfo {
         format: 1,
         dasl_version: env!("CARGO_PKG_VERSION").into(),
         spacing_mm,
         rule: rule.into(),
     };
-    Ok(Dataset::create_or_open(out, &info)?)
+    Ok(DatasetWriter::create_or_open(out, &info)?)
 }
 
 /// Resamples a scan, finds its lungs and writes it.
 ///
 /// # Errors
 /// If the dataset can't be written.
-pub fn add(dataset: &Dataset, source: &Source) -> Result<ScanRecord> {
+pub fn add(dataset: &DatasetWriter, source: &Source) -> Result<ScanRecord> {
     let spacing = dataset.info().spacing_mm;
     let native = source.ct.geometry;
     let grid = native.with_spacing([spacing; 3]);

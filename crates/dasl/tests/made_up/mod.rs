@@ -4,7 +4,8 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use dasl_phantom::{PhantomConfig, cohort};
@@ -30,6 +31,17 @@ fn coarse_chest() -> PhantomConfig {
     }
 }
 
+/// Writes scans of 12 small slices, too few for lungs, as [`scans`] does; quick to make and to read.
+pub fn tiny_scans(root: &Path, seed: u64, count: usize) -> Vec<PathBuf> {
+    let config = PhantomConfig {
+        shape: [12, 32, 32],
+        spacing_mm: [4.0, 3.0, 3.0],
+        scale: 0.25,
+        ..coarse_chest()
+    };
+    patients(&config, root, seed, count)
+}
+
 /// A folder for what the tests of a file share: emptied at the start, kept from others that run
 /// the same tests while the file lives.
 pub fn shared_folder(name: &str) -> (PathBuf, File) {
@@ -44,7 +56,11 @@ pub fn shared_folder(name: &str) -> (PathBuf, File) {
 
 /// Writes patients PHANTOM-001, PHANTOM-002, ... and returns their series' folders.
 pub fn scans(root: &Path, seed: u64, count: usize) -> Vec<PathBuf> {
-    let patients = cohort(&coarse_chest(), seed, count, root).unwrap();
+    patients(&coarse_chest(), root, seed, count)
+}
+
+fn patients(config: &PhantomConfig, root: &Path, seed: u64, count: usize) -> Vec<PathBuf> {
+    let patients = cohort(config, seed, count, root).unwrap();
     patients.iter().map(|patient| only(&only(&root.join(patient)))).collect()
 }
 
@@ -75,9 +91,9 @@ pub fn rewrite(series: &Path, tag: Tag, vr: VR, value: &str) {
 }
 
 /// Rewrites an attribute of one file.
-pub fn rewrite_file(path: &Path, tag: Tag, vr: VR, value: &str) {
+pub fn rewrite_file(path: &Path, tag: Tag, vr: VR, value: impl Into<PrimitiveValue>) {
     let mut object = open_file(path).unwrap();
-    object.put(DataElement::new(tag, vr, PrimitiveValue::from(value)));
+    object.put(DataElement::new(tag, vr, value.into()));
     object.write_to_file(path).unwrap();
 }
 
@@ -112,6 +128,27 @@ pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) ->
     };
     assert!(!ran.err.contains("panicked"), "{}", ran.err);
     ran
+}
+
+/// Starts the program and kills it once `reached` holds. Returns whether it was killed, not done.
+pub fn kill_when(arguments: &[String], mut reached: impl FnMut() -> bool) -> bool {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dasl"));
+    let mut child: Child =
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if reached() {
+            child.kill().unwrap();
+            break child.wait().unwrap();
+        }
+        assert!(start.elapsed() < Duration::from_mins(2), "{arguments:?} does not get on");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert!(status.success() || status.code().is_none(), "{arguments:?}: {status}");
+    !status.success()
 }
 
 /// How a run ended and what it printed.

@@ -3,6 +3,7 @@
 use super::error::{DatasetError, file_error};
 use super::record::ScanRecord;
 use crate::atomic_file::write_atomic;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Columns of scans.csv.
@@ -40,22 +41,14 @@ pub(super) fn scan_row(record: &ScanRecord) -> Vec<String> {
     ]
 }
 
-/// Writes rows as RFC 4180 does, with plain line ends.
+/// Writes a table, or replaces it.
 pub(super) fn write(path: &Path, rows: &[Vec<String>]) -> Result<(), DatasetError> {
-    write_atomic(path, |out| {
-        for row in rows {
-            let fields: Vec<String> = row.iter().map(|field| quoted(field)).collect();
-            writeln!(out, "{}", fields.join(","))?;
-        }
-        Ok(())
-    })
-    .map_err(|error| file_error(path, &error))
+    write_atomic(path, |out| write_rows(out, rows)).map_err(|error| file_error(path, &error))
 }
 
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_string()
-    }
+/// Writes rows as RFC 4180 does, with plain line ends.
+pub(super) fn write_rows(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
+    let mut out = ::csv::Writer::from_writer(out);
+    rows.iter().try_for_each(|row| out.write_record(row))?;
+    out.flush()
 }

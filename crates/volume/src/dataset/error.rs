@@ -37,6 +37,9 @@ pub enum DatasetError {
         /// The value asked for.
         wanted: String,
     },
+    /// Another process adds to it.
+    #[error("{}: another import into this dataset is running; wait for its end", .0.display())]
+    Locked(PathBuf),
     /// No finished scan of that name.
     #[error("{}: no scan {id} in this dataset; scans.csv lists those there are", .root.display())]
     UnknownScan {
