@@ -31,7 +31,7 @@ use dasl_net::infer::Segmenter;
 use dasl_net::layer::normal;
 use dasl_net::loss::PatchLoss;
 use dasl_net::model::NoduleRcnn;
-use dasl_net::optimizer::Sgd;
+use dasl_net::optimizer::Optimizer;
 use dasl_net::patch::{Patch, assemble};
 use dasl_net::trainer::batch_loss;
 use dasl_net::weights::{Named, Values, export, import, save, to_values};
@@ -71,19 +71,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     add(&mut out, "weights", export(&model));
     add(&mut out, "infer", inference(&model.valid(), &config, &patches));
 
-    let mut sgd = Sgd::default();
+    let mut optimizer = Optimizer::default();
     let rate = config.train.learning_rate;
     let losses = batch_loss(&model, &config, &patches, &mut rng, &device);
     let total = mean_loss(&losses, &patches);
     add(&mut out, "loss", loss_values(&losses, &total));
     let gradients = total.backward();
     add(&mut out, "gradient", gradient_values(&model, &gradients));
-    let model = sgd.step(model, &gradients, &config.train, rate);
+    let model = optimizer.step(model, &gradients, &config.train, rate);
     add(&mut out, "after", export(&model));
 
     let losses = batch_loss(&model, &config, &patches, &mut rng, &device);
     let gradients = mean_loss(&losses, &patches).backward();
-    add(&mut out, "second", export(&sgd.step(model, &gradients, &config.train, rate)));
+    add(&mut out, "second", export(&optimizer.step(model, &gradients, &config.train, rate)));
 
     let about = BTreeMap::from([("config".into(), serde_json::to_string(&config)?)]);
     save(Path::new(path), &out, &about)?;

@@ -34,6 +34,17 @@ pub struct NetConfig {
     pub spacing_mm: f64,
 }
 
+/// How gradients become steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+    /// Adam with decoupled weight decay: each weight's step has its own scale, so that the mask
+    /// branch is not starved by the large gradients of the detection branch.
+    Adam,
+}
+
 /// How a network is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,15 +57,17 @@ pub struct TrainConfig {
     pub patch: usize,
     /// Share of patches that hold a nodule (paper: 0.7).
     pub positive_share: f64,
-    /// Peak learning rate of stochastic gradient descent.
+    /// How gradients become steps.
+    pub optimizer: Rule,
+    /// Peak learning rate.
     pub learning_rate: f64,
     /// Steps of linear warm-up; a cosine to 1% of the peak follows.
     pub warm_up: usize,
-    /// Momentum.
+    /// Momentum of stochastic gradient descent.
     pub momentum: f64,
     /// Weight decay on convolution weights.
     pub weight_decay: f64,
-    /// Gradients are scaled down to this global norm.
+    /// Gradients of stochastic gradient descent are scaled down to this global norm.
     pub clip_norm: f64,
     /// Edge of the mask crops in voxels (paper: 32).
     pub mask_crop: usize,
@@ -111,6 +124,7 @@ impl Config {
             batch: 1,
             patch: 64,
             positive_share: 0.7,
+            optimizer: Rule::Sgd,
             learning_rate: 0.02,
             warm_up: 100,
             momentum: 0.9,

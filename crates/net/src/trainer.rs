@@ -14,7 +14,7 @@ use crate::anchor::{Anchors, Cube};
 use crate::config::Config;
 use crate::loss::{PatchLoss, detection_loss, mask_loss};
 use crate::model::{NoduleRcnn, PER_ANCHOR};
-use crate::optimizer::{Sgd, learning_rate};
+use crate::optimizer::{Optimizer, is_optimizer_state, learning_rate};
 use crate::patch::{Patch, TrainingSet, draw};
 use crate::weights::{self, Named, WeightsError};
 
@@ -63,7 +63,7 @@ pub struct Trainer {
     seed: u64,
     device: Device,
     model: NoduleRcnn,
-    sgd: Sgd,
+    optimizer: Optimizer,
     step: usize,
 }
 
@@ -73,7 +73,7 @@ impl Trainer {
         let device = device.clone().autodiff();
         let model = NoduleRcnn::new(&config.net, seed, &device);
         let warm_up = config.train.warm_up;
-        Self { config, warm_up, seed, device, model, sgd: Sgd::default(), step: 0 }
+        Self { config, warm_up, seed, device, model, optimizer: Optimizer::default(), step: 0 }
     }
 
     /// Steps done.
@@ -94,7 +94,7 @@ impl Trainer {
         self.config.train.warm_up = self.warm_up.min(steps / 5);
         self.seed = seed;
         self.step = 0;
-        self.sgd = Sgd::default();
+        self.optimizer = Optimizer::default();
     }
 
     /// One step. Its randomness depends on seed and step alone, so a continued run draws what an
@@ -124,7 +124,7 @@ impl Trainer {
         }
         let gradients = total.backward();
         let rate = learning_rate(&self.config.train, self.step);
-        self.model = self.sgd.step(self.model.clone(), &gradients, &self.config.train, rate);
+        self.model = self.optimizer.step(self.model.clone(), &gradients, &self.config.train, rate);
         self.step += 1;
         Ok(report)
     }
@@ -135,7 +135,7 @@ impl Trainer {
     /// If the file can't be written.
     pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
         let mut named: Named = weights::export(&self.model);
-        named.extend(self.sgd.export().into_iter().map(|(k, v)| (format!("{VELOCITY}{k}"), v)));
+        named.extend(self.optimizer.export());
         let about = BTreeMap::from([("step".to_string(), self.step.to_string())]);
         weights::save(path, &named, &about)
     }
@@ -146,23 +146,14 @@ impl Trainer {
     /// If the file can't be read or belongs to another network.
     pub fn load(&mut self, path: &Path) -> Result<(), WeightsError> {
         let (named, about) = weights::load(path)?;
-        let (velocity, weights): (Named, Named) =
-            named.into_iter().partition(|(name, _)| name.starts_with(VELOCITY));
+        let (state, weights): (Named, Named) =
+            named.into_iter().partition(|(name, _)| is_optimizer_state(name));
         let fresh = NoduleRcnn::new(&self.config.net, self.seed, &self.device);
         self.model = weights::import(fresh, &weights)?;
-        let velocity = velocity.into_iter().map(|(k, v)| (k[VELOCITY.len()..].to_string(), v));
-        self.sgd = Sgd::import(&velocity.collect(), &self.device);
         self.step = about.get("step").and_then(|s| s.parse().ok()).unwrap_or(0);
+        self.optimizer = Optimizer::import(&state, self.step, &self.device);
         Ok(())
     }
-}
-
-/// Prefix of the optimiser's tensors in a checkpoint.
-const VELOCITY: &str = "velocity/";
-
-/// Whether a tensor of a checkpoint is the optimiser's, not the network's.
-pub fn is_optimiser_state(name: &str) -> bool {
-    name.starts_with(VELOCITY)
 }
 
 /// The losses of each patch in one pass of the network.

@@ -115,7 +115,7 @@ pub fn learn(
 /// Copies a round's weights to where the run's are looked for.
 fn publish(from: &Path, to: &Path) -> Result<()> {
     let (mut named, about) = dasl_net::weights::load(from)?;
-    named.retain(|name, _| !dasl_net::trainer::is_optimiser_state(name));
+    named.retain(|name, _| !dasl_net::optimizer::is_optimizer_state(name));
     dasl_net::weights::save(to, &named, &about).with_context(|| to.display().to_string())
 }
 

@@ -1,15 +1,14 @@
 //! Lengths that a file claims for its elements, checked against the file's size before the parser
 //! sets memory aside for them: a few damaged bytes can claim gigabytes.
 
+use dicom_core::Tag;
 use dicom_core::header::{HasLength, Header};
 use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::decode::{DecodeFrom, file_header_decoder};
-use dicom_encoding::text::SpecificCharacterSet;
 use dicom_encoding::{TransferSyntax, TransferSyntaxIndex};
 use dicom_object::FileMetaTable;
-use dicom_parser::DynStatefulDecoder;
-use dicom_parser::dataset::LazyDataToken;
-use dicom_parser::dataset::lazy_read::LazyDataSetReader;
+use dicom_parser::dataset::DataToken;
+use dicom_parser::dataset::read::DataSetReader;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use std::io::{self, BufRead, Read};
 
@@ -66,48 +65,44 @@ fn check_meta(mut stream: impl Read, file_bytes: u64) -> Result<(), String> {
     Ok(())
 }
 
+/// Goes through the data set with the parser that will read it, which tells a length before it
+/// takes memory for the value.
 fn check_data_set(
     stream: impl Read,
     syntax: &TransferSyntax,
     most: u64,
     to_pixels: bool,
 ) -> Result<(), String> {
-    let characters = SpecificCharacterSet::default();
-    let Ok(decoder) = DynStatefulDecoder::new_with(stream, syntax, characters, 0) else {
-        return Ok(());
-    };
-    let mut reader = LazyDataSetReader::new(decoder);
+    let Ok(tokens) = DataSetReader::new_with_ts(stream, syntax) else { return Ok(()) };
     let mut depth = 0_usize;
-    // Whatever else is wrong is the parser's to say.
-    while let Some(Ok(token)) = reader.advance() {
-        // The parser stops at pixels of the file itself, not at those of an icon in a sequence.
-        let ends_at_pixels = to_pixels && depth == 0;
-        let length = match &token {
-            LazyDataToken::LazyValue { header, .. }
-                if ends_at_pixels && header.tag() >= tags::PIXEL_DATA =>
-            {
-                return Ok(());
+    // What the parser itself complains of is its to say, when it reads.
+    for token in tokens.map_while(Result::ok) {
+        let length = match token {
+            DataToken::ElementHeader(header) if depth == 0 && ends(header.tag(), to_pixels) => {
+                break;
             }
-            LazyDataToken::PixelSequenceStart if ends_at_pixels => return Ok(()),
-            LazyDataToken::LazyValue { header, .. } => header.length().0,
-            LazyDataToken::LazyItemValue { len, .. } => *len,
-            LazyDataToken::SequenceStart { .. } | LazyDataToken::PixelSequenceStart => {
+            DataToken::PixelSequenceStart if depth == 0 && to_pixels => break,
+            DataToken::ElementHeader(header) => header.length(),
+            DataToken::ItemStart { len } => len,
+            DataToken::SequenceStart { .. } | DataToken::PixelSequenceStart => {
                 depth += 1;
                 continue;
             }
-            LazyDataToken::SequenceEnd => {
+            DataToken::SequenceEnd => {
                 depth = depth.saturating_sub(1);
                 continue;
             }
             _ => continue,
         };
-        bounded(length, most)?;
-        // Not skipped: of a damaged length the parser may take fewer bytes than it says.
-        if token.into_value().is_err() {
-            return Ok(());
-        }
+        bounded(length.get().unwrap_or(0), most)?;
     }
     Ok(())
+}
+
+/// Whether the reading ends before an element: at the pixels of the file itself (not at those of an
+/// icon in a sequence), or behind them.
+fn ends(tag: Tag, to_pixels: bool) -> bool {
+    if to_pixels { tag >= tags::PIXEL_DATA } else { tag > tags::PIXEL_DATA }
 }
 
 #[cfg(test)]

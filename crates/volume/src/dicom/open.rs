@@ -20,7 +20,8 @@ pub(super) fn open_header(path: &Path) -> Result<Option<DefaultDicomObject>, Str
 
 /// A file with its pixels.
 pub(super) fn open_whole(path: &Path) -> Result<DefaultDicomObject, String> {
-    open(path, OpenFileOptions::new(), false)?.ok_or_else(|| NOT_DICOM.into())
+    open(path, OpenFileOptions::new().read_to(tags::PIXEL_DATA), false)?
+        .ok_or_else(|| NOT_DICOM.into())
 }
 
 /// Said of a file whose beginning is not one of [`Beginning`].
