@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use dasl_lidc::Rule;
+use dasl_metrics::{RESAMPLES, ScanIds};
 use dasl_net::config::Preset;
 use dasl_net::device::{Device, GpuError, gpu};
 
@@ -38,6 +39,8 @@ pub enum Command {
     Segment(SegmentArgs),
     /// Compare outlines with a dataset's reference
     Evaluate(EvaluateArgs),
+    /// FROC curve and CPM of a detector's marks, by LUNA16's rules
+    Froc(FrocArgs),
     /// Time the network and its kernels on this machine
     Bench(BenchArgs),
 }
@@ -246,6 +249,64 @@ pub struct EvaluateArgs {
     pub predictions: PathBuf,
     /// Dataset folder with the reference
     pub dataset: PathBuf,
+}
+
+/// `dasl froc`
+#[derive(Debug, clap::Args)]
+pub struct FrocArgs {
+    /// The detector's marks: a table with seriesuid, coordX, coordY, coordZ (mm) and probability,
+    /// separated by commas or tabs, as are all lists
+    #[arg(long)]
+    pub marks: PathBuf,
+    /// Nodules: a table with seriesuid, coordX, coordY, coordZ and `diameter_mm`
+    #[arg(long)]
+    pub annotations: PathBuf,
+    /// Findings where a mark counts neither way, in the same form
+    #[arg(long)]
+    pub excluded: Option<PathBuf>,
+    /// All evaluated scans, one id a line, also those without nodules or marks
+    #[arg(long)]
+    pub series: PathBuf,
+    /// Another detector's marks on the same scans, to compare with
+    #[arg(long, value_name = "MARKS")]
+    pub against: Option<PathBuf>,
+    /// How ids are compared
+    #[arg(long, value_enum, default_value = "as-written")]
+    pub ids: IdsArg,
+    #[command(flatten)]
+    pub bootstrap: BootstrapArgs,
+    /// Folder to write froc.csv (the curve with its band) and `operating_points.csv` to
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// [`ScanIds`] on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum IdsArg {
+    /// As series instance UIDs
+    AsWritten,
+    /// As whole numbers: 00783 is 783
+    Integers,
+}
+
+impl From<IdsArg> for ScanIds {
+    fn from(arg: IdsArg) -> Self {
+        match arg {
+            IdsArg::AsWritten => Self::AsWritten,
+            IdsArg::Integers => Self::Integers,
+        }
+    }
+}
+
+/// How intervals are drawn.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct BootstrapArgs {
+    /// Resamples of the scans for the 95% intervals; 0: no intervals
+    #[arg(long, value_name = "N", default_value_t = RESAMPLES)]
+    pub bootstrap: usize,
+    /// Determines the resamples
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// `dasl bench`
