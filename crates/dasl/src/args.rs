@@ -37,7 +37,7 @@ pub enum Command {
     Learn(LearnArgs),
     /// Outline the nodules of scans
     Segment(SegmentArgs),
-    /// Compare outlines with a dataset's reference
+    /// Compare outlines with a dataset's reference, or readers with each other
     Evaluate(EvaluateArgs),
     /// FROC curve and CPM of a detector's marks, by LUNA16's rules
     Froc(FrocArgs),
@@ -244,11 +244,48 @@ pub struct SegmentArgs {
 
 /// `dasl evaluate`
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct EvaluateArgs {
+    /// What to compare instead of outlines with a reference.
+    #[command(subcommand)]
+    pub what: Option<EvaluateWhat>,
     /// Folder that `dasl segment` wrote
-    pub predictions: PathBuf,
+    #[arg(required = true)]
+    pub predictions: Option<PathBuf>,
     /// Dataset folder with the reference
-    pub dataset: PathBuf,
+    #[arg(required = true)]
+    pub dataset: Option<PathBuf>,
+    /// What another system wrote for the same scans, to compare with
+    #[arg(long, value_name = "PREDICTIONS")]
+    pub against: Option<PathBuf>,
+    #[command(flatten)]
+    pub bootstrap: BootstrapArgs,
+    /// Folder to write nodules.csv and evaluation.json to [default: the predictions']
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// What else is compared.
+#[derive(Debug, Subcommand)]
+pub enum EvaluateWhat {
+    /// The readers of LIDC-IDRI with each other and with their consensus
+    Readers(EvaluateReadersArgs),
+}
+
+/// `dasl evaluate readers`
+#[derive(Debug, clap::Args)]
+pub struct EvaluateReadersArgs {
+    /// Folder with the reader XML and, without --slices, the DICOM series (any layout)
+    pub src: PathBuf,
+    /// Table of the series' slices instead of DICOM, as oracle/export_slices.py makes it
+    #[arg(long, value_name = "CSV")]
+    pub slices: Option<PathBuf>,
+    /// The consensus: pylidc, two-of-four or three-readers-union
+    #[arg(long, default_value = "pylidc")]
+    pub rule: Rule,
+    /// Folder to write readers.csv and readers.json to
+    #[arg(long)]
+    pub out: Option<PathBuf>,
 }
 
 /// `dasl froc`

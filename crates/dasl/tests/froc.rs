@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use made_up::{Ran, run};
+use made_up::{Ran, run, run_in};
 
 /// Two scans: two nodules that lie under one mark, one nodule hit twice, equal scores.
 const ANNOTATIONS: &str = "seriesuid,coordX,coordY,coordZ,diameter_mm\n\
@@ -27,11 +27,7 @@ fn lists(root: &Path) {
 fn froc(root: &Path, more: &str) -> Ran {
     let words = "froc --marks @marks.csv --annotations @annotations.csv --excluded @excluded.csv \
                  --series @series.csv";
-    let words = words.split_whitespace().chain(more.split_whitespace());
-    run(words.map(|word| match word.strip_prefix('@') {
-        Some(name) => root.join(name).to_str().unwrap().to_owned(),
-        None => word.to_owned(),
-    }))
+    run_in(root, &format!("{words} {more}"))
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub const FALSE_POSITIVES_PER_SCAN: [f64; 7] = [0.125, 0.25, 0.5, 1.0, 2.0, 4.0,
 pub const MAX_MARKS_PER_SCAN: usize = 100;
 
 /// Diameter that stands for an unknown one (below 0), mm.
-const UNKNOWN_DIAMETER_MM: f64 = 10.0;
+pub(crate) const UNKNOWN_DIAMETER_MM: f64 = 10.0;
 
 /// A detector's mark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -114,6 +114,14 @@ pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) ->
     ran
 }
 
+/// Runs the program with these words as arguments; `@name` stands for that file of `folder`.
+pub fn run_in(folder: &Path, arguments: &str) -> Ran {
+    run(arguments.split_whitespace().map(|word| match word.strip_prefix('@') {
+        Some(name) => folder.join(name).to_str().unwrap().to_owned(),
+        None => word.to_owned(),
+    }))
+}
+
 /// How a run ended and what it printed.
 #[derive(Debug)]
 pub struct Ran {
