@@ -277,7 +277,7 @@ pub enum EvaluateWhat {
 pub struct EvaluateReadersArgs {
     /// Folder with the reader XML and, without --slices, the DICOM series (any layout)
     pub src: PathBuf,
-    /// Table of the series' slices instead of DICOM, as oracle/export_slices.py makes it
+    /// Table of the series' slices instead of DICOM, as `oracle/export_slices.py` makes it
     #[arg(long, value_name = "CSV")]
     pub slices: Option<PathBuf>,
     /// The consensus: pylidc, two-of-four or three-readers-union

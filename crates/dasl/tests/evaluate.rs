@@ -141,7 +141,7 @@ fn by_hand() {
     );
     // Nodule 1 by 6 of its 8 voxels, nodule 2 whole, the third missed.
     close(&summary["dice_mean"], (12.0 / 14.0 + 1.0) / 3.0);
-    close(&summary["tp_dice_mean"], (12.0 / 14.0 + 1.0) / 2.0);
+    close(&summary["tp_dice_mean"], f64::midpoint(12.0 / 14.0, 1.0));
     for (figure, expected) in [
         ("hit_rate", 2.0 / 3.0),
         ("false_positives_per_scan", 2.0 / 3.0),

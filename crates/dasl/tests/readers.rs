@@ -14,7 +14,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// The table that oracle/export_slices.py makes, of these series.
+/// The table that `oracle/export_slices.py` makes, of these series.
 fn slices(source: &Path) -> String {
     let mut table = "series_uid,slice_thickness,pixel_spacing,z_mm\n".to_owned();
     for files in find_series(source).unwrap().series {

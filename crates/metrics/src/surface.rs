@@ -59,7 +59,7 @@ fn surface(mask: ArrayView3<'_, bool>) -> Array3<bool> {
         mask.slice_move(s![z..z + depth - 2, y..y + height - 2, x..x + width - 2])
     };
     // An inner voxel is surface if one of the voxels below, above, before, ... is missing.
-    let mut inner = border.slice_mut(s![1..-1, 1..-1, 1..-1]);
+    let mut inner = border.slice_mut(s![1..depth - 1, 1..height - 1, 1..width - 1]);
     let mut enclosed = Array3::from_elem(inner.dim(), true);
     for (z, y, x) in [(0, 1, 1), (2, 1, 1), (1, 0, 1), (1, 2, 1), (1, 1, 0), (1, 1, 2)] {
         enclosed.zip_mut_with(&shifted(z, y, x), |all, &neighbour| *all &= neighbour);
