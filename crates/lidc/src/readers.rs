@@ -51,10 +51,13 @@ mod tests {
     use super::*;
     use crate::{Characteristics, Contour, consensus};
 
-    /// A square whose inside are the `side` x `side` pixels from [2, `x`].
+    /// A square whose inside are the `side` x `side` pixels from [2, `x`]; as a reader's outline, it
+    /// names every pixel that it runs through.
     fn square(reader: usize, x: usize, side: usize) -> Outline {
         let (y0, y1, x0, x1) = (1, 2 + side, x - 1, x + side);
-        let points = vec![[y0, x0], [y0, x1], [y1, x1], [y1, x0]];
+        let (top, right) = ((x0..x1).map(|x| [y0, x]), (y0..y1).map(|y| [y, x1]));
+        let (bottom, left) = ((x0 + 1..=x1).map(|x| [y1, x]), (y0 + 1..=y1).map(|y| [y, x0]));
+        let points = top.chain(right).chain(bottom.rev()).chain(left.rev()).collect();
         let contours = vec![Contour { slice: 0, inclusion: true, points }];
         Outline { reader, id: String::new(), characteristics: Characteristics::default(), contours }
     }
