@@ -94,6 +94,7 @@ fn first_seven(values: &[f64]) -> [f64; 7] {
 mod tests {
     use super::*;
     use crate::froc::{Annotation, Mark};
+    use proptest::prelude::*;
 
     /// `scans` scans of one nodule; the first `hit` of them are found, at falling probability.
     fn system(scans: usize, hit: usize) -> Ranking {
@@ -145,8 +146,40 @@ mod tests {
         let ids: Vec<String> = (0..6).map(|i| i.to_string()).collect();
         let nodule = Annotation { scan: "0".into(), centre_mm: [0.0; 3], diameter_mm: 6.0 };
         let mark = Mark { scan: "0".into(), centre_mm: [0.0; 3], probability: 0.5 };
-        let ranking = Ranking::new(&ids, &[mark], &[nodule], &[], 100).expect("a ranking");
-        let found = froc_intervals(&ranking, &[], 300, 1).expect("intervals");
-        assert_eq!(found.cpm, Interval { low: 1.0, high: 1.0 });
+        let rank = |marks: &[Mark]| {
+            let nodules = std::slice::from_ref(&nodule);
+            Ranking::new(&ids, marks, nodules, &[], 100).expect("a ranking")
+        };
+        let (found, silent) = (rank(&[mark]), rank(&[]));
+        let intervals = froc_intervals(&found, &[], 300, 1).expect("intervals");
+        assert_eq!(intervals.cpm, Interval { low: 1.0, high: 1.0 });
+        let difference = cpm_difference(&found, &silent, 300, 1).expect("the same scans");
+        assert_eq!(difference.expect("drawn").interval, Interval { low: 1.0, high: 1.0 });
+    }
+
+    proptest! {
+        #[test]
+        fn each_scan_once_is_the_curve_itself(
+            marks in proptest::collection::vec((0_usize..3, any::<bool>(), 0_u8..6), 0..60),
+        ) {
+            let ids = ["0", "1", "2"].map(String::from);
+            let nodules = ids.clone().map(|scan| Annotation {
+                scan,
+                centre_mm: [0.0; 3],
+                diameter_mm: 6.0,
+            });
+            let mark = |&(scan, hits, rank): &(usize, bool, u8)| Mark {
+                scan: ids[scan].clone(),
+                centre_mm: [if hits { 0.0 } else { 50.0 }, 0.0, 0.0],
+                probability: f64::from(rank) / 6.0,
+            };
+            let marks: Vec<Mark> = marks.iter().map(mark).collect();
+            let ranking = Ranking::new(&ids, &marks, &nodules, &[], 100).expect("a ranking");
+            let read = ranking.sensitivities(&[1; 3], &FALSE_POSITIVES_PER_SCAN);
+            prop_assert_eq!(read, ranking.froc().sensitivities.to_vec());
+            // The points beyond the last that is asked for are not needed.
+            let read = ranking.sensitivities(&[1; 3], &[0.5]);
+            prop_assert_eq!(read[0].to_bits(), ranking.froc().sensitivity_at(0.5).to_bits());
+        }
     }
 }
