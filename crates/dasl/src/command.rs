@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod demo;
 pub mod evaluate;
+pub mod froc;
 pub mod import_lidc;
 pub mod import_luna16;
 pub mod import_scans;

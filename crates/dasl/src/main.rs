@@ -66,6 +66,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Learn(args) => command::learn::run(&args, json),
         Command::Segment(args) => command::segment::run(&args, json),
         Command::Evaluate(args) => command::evaluate::run(&args, json),
+        Command::Froc(args) => command::froc::run(&args, json),
         Command::Bench(args) => command::bench::run(&args, json),
     }
 }

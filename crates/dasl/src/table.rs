@@ -30,6 +30,17 @@ pub fn figure(value: Option<f64>) -> String {
     value.map_or("-".into(), |v| format!("{v:.2}"))
 }
 
+/// A name of at most `most` characters: a longer one loses its middle.
+pub fn shortened(name: &str, most: usize) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= most {
+        return name.to_string();
+    }
+    let kept = most.saturating_sub(2);
+    let (head, tail) = (kept - kept / 2, letters.len() - kept / 2);
+    letters[..head].iter().chain(&['.', '.']).chain(&letters[tail..]).collect()
+}
+
 /// Mean and standard deviation, or a dash.
 pub fn mean_sd(mean: Option<f64>, sd: Option<f64>) -> String {
     match (mean, sd) {
@@ -42,6 +53,13 @@ pub fn mean_sd(mean: Option<f64>, sd: Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_loses_its_middle() {
+        assert_eq!(shortened("LIDC-IDRI-0001", 14), "LIDC-IDRI-0001");
+        assert_eq!(shortened("1.2.840.10008.5", 10), "1.2...08.5");
+        assert_eq!(shortened("abc", 2), "..");
+    }
 
     #[test]
     fn text_is_left_and_numbers_are_right() {

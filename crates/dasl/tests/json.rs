@@ -5,7 +5,7 @@ mod made_up;
 use std::fs;
 use std::path::Path;
 
-use made_up::run;
+use made_up::{run, run_in};
 use serde_json::Value;
 
 const CONFIG: &str = "[train]\nsteps = 6\npatch = 32\n[infer]\ntile = 64\nborder = 8\nmost = 3\n\
@@ -14,11 +14,7 @@ const CONFIG: &str = "[train]\nsteps = 6\npatch = 32\n[infer]\ntile = 64\nborder
 
 /// Runs a command in `folder`.
 fn json(folder: &Path, arguments: &str) -> Value {
-    let at = |word: &str| match word.strip_prefix('@') {
-        Some(name) => folder.join(name).to_str().unwrap().to_owned(),
-        None => word.to_owned(),
-    };
-    run(arguments.split_whitespace().map(at)).done().json()
+    run_in(folder, arguments).done().json()
 }
 
 #[test]

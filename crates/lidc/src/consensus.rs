@@ -55,37 +55,63 @@ impl FromStr for Rule {
 /// `Pylidc` counts outlines, exactly as pylidc does. The other rules speak of readers, so a
 /// reader who outlined one nodule in two pieces counts once, with the pieces joined.
 pub fn consensus(group: &[&Outline], rule: Rule) -> Option<Mask> {
-    let readers: BTreeSet<usize> = group.iter().map(|o| o.reader).collect();
+    let (low, high) = bounds(group)?;
+    Some(Mask { start: low, voxels: consensus_in(group, rule, low, high)? })
+}
+
+/// The same in the box `low..=high` [z, y, x], which must enclose the group.
+pub(crate) fn consensus_in(
+    group: &[&Outline],
+    rule: Rule,
+    low: [usize; 3],
+    high: [usize; 3],
+) -> Option<Array3<bool>> {
+    let readers = readers(group);
     let parts: Vec<Vec<&Outline>> = match rule {
         Rule::Pylidc => group.iter().map(|&o| vec![o]).collect(),
         Rule::ThreeReadersUnion if readers.len() < 3 => return None,
-        Rule::TwoOfFour | Rule::ThreeReadersUnion => readers
-            .iter()
-            .map(|&r| group.iter().copied().filter(|o| o.reader == r).collect())
-            .collect(),
+        Rule::TwoOfFour | Rule::ThreeReadersUnion => {
+            readers.iter().map(|&r| outlines_of(group, r)).collect()
+        }
     };
     let needed = match rule {
         Rule::Pylidc => parts.len().div_ceil(2),
         Rule::TwoOfFour => 2,
         Rule::ThreeReadersUnion => 1,
     };
-    let (low, high) = bounds(group)?;
     let shape: [usize; 3] = std::array::from_fn(|axis| high[axis] - low[axis] + 1);
     let mut votes = Array3::<usize>::zeros(shape);
     for part in parts {
-        let mut marked = Array3::from_elem(shape, false);
-        for outline in part {
-            let mask = outline.mask_in(low, high).voxels;
-            Zip::from(&mut marked).and(&mask).for_each(|m, &inside| *m |= inside);
-        }
+        let marked = joined(&part, low, high);
         Zip::from(&mut votes).and(&marked).for_each(|v, &m| *v += usize::from(m));
     }
-    let mask = Mask { start: low, voxels: votes.mapv(|v| v >= needed) };
-    (mask.count() > 0).then_some(mask)
+    let mask = votes.mapv(|v| v >= needed);
+    mask.iter().any(|&inside| inside).then_some(mask)
+}
+
+/// What any of the outlines encloses, in the box `low..=high`, which must enclose them.
+pub(crate) fn joined(outlines: &[&Outline], low: [usize; 3], high: [usize; 3]) -> Array3<bool> {
+    let shape: [usize; 3] = std::array::from_fn(|axis| high[axis] - low[axis] + 1);
+    let mut marked = Array3::from_elem(shape, false);
+    for outline in outlines {
+        let mask = outline.mask_in(low, high).voxels;
+        Zip::from(&mut marked).and(&mask).for_each(|m, &inside| *m |= inside);
+    }
+    marked
+}
+
+/// The readers of a group, ascending.
+pub(crate) fn readers(group: &[&Outline]) -> BTreeSet<usize> {
+    group.iter().map(|o| o.reader).collect()
+}
+
+/// One reader's outlines of a group: several where the nodule was outlined in pieces.
+pub(crate) fn outlines_of<'a>(group: &[&'a Outline], reader: usize) -> Vec<&'a Outline> {
+    group.iter().copied().filter(|o| o.reader == reader).collect()
 }
 
 /// The box about several outlines.
-fn bounds(group: &[&Outline]) -> Option<([usize; 3], [usize; 3])> {
+pub(crate) fn bounds(group: &[&Outline]) -> Option<([usize; 3], [usize; 3])> {
     group.iter().map(|o| o.bounds()).reduce(|(low, high), (l, h)| {
         (
             std::array::from_fn(|axis| low[axis].min(l[axis])),

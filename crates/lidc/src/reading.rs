@@ -14,6 +14,15 @@ pub struct Reading {
     pub sessions: Vec<Session>,
 }
 
+impl Reading {
+    /// How many nodules its readers outlined: of several readings of a series the one with most
+    /// counts.
+    pub fn annotations(&self) -> usize {
+        let nodules = self.sessions.iter().flat_map(|session| &session.nodules);
+        nodules.filter(|nodule| nodule.is_annotation()).count()
+    }
+}
+
 /// One reader's unblinded reading.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {

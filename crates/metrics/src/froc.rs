@@ -25,7 +25,7 @@ pub const FALSE_POSITIVES_PER_SCAN: [f64; 7] = [0.125, 0.25, 0.5, 1.0, 2.0, 4.0,
 pub const MAX_MARKS_PER_SCAN: usize = 100;
 
 /// Diameter that stands for an unknown one (below 0), mm.
-const UNKNOWN_DIAMETER_MM: f64 = 10.0;
+pub(crate) const UNKNOWN_DIAMETER_MM: f64 = 10.0;
 
 /// A detector's mark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,9 @@ pub enum FrocError {
         /// The scan.
         scan: String,
     },
+    /// Intervals need draws.
+    #[error("0 resamples give no interval; draw at least one")]
+    NoResamples,
 }
 
 /// What was counted on the way.
@@ -142,12 +145,151 @@ struct Scan<'a> {
     exclusions: Vec<&'a Annotation>,
 }
 
-/// The FROC curve of a detector under LUNA16's rules (see the module).
-///
-/// `scans` lists every evaluated scan; `max_marks_per_scan` is [`MAX_MARKS_PER_SCAN`] in LUNA16.
+/// A mark that counts, as a hit or as a false positive.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct RankedMark {
+    probability: f64,
+    is_hit: bool,
+    /// Index of its scan.
+    scan: usize,
+}
+
+/// A detector's marks after all of LUNA16's rules but the sum: what each counts as, in which scan.
+/// The curve follows from it, and so does that of any resample of the scans.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ranking {
+    /// The scans' ids, sorted.
+    scans: Vec<String>,
+    /// Nodules of each scan.
+    nodules: Vec<u32>,
+    /// By falling probability.
+    marks: Vec<RankedMark>,
+    counts: FrocCounts,
+}
+
+impl Ranking {
+    /// Decides what each mark counts as under LUNA16's rules (see the module).
+    ///
+    /// `scans` lists every evaluated scan; `max_marks_per_scan` is [`MAX_MARKS_PER_SCAN`] in
+    /// LUNA16.
+    ///
+    /// # Errors
+    /// If no scan is listed, no listed scan has a nodule, or a probability is NaN.
+    pub fn new(
+        scans: &[String],
+        marks: &[Mark],
+        nodules: &[Annotation],
+        exclusions: &[Annotation],
+        max_marks_per_scan: usize,
+    ) -> Result<Self, FrocError> {
+        let mut by_scan: BTreeMap<&str, Scan<'_>> =
+            scans.iter().map(|id| (id.as_str(), Scan::default())).collect();
+        if by_scan.is_empty() {
+            return Err(FrocError::NoScans);
+        }
+        let mut counts = FrocCounts { scans: by_scan.len(), ..Default::default() };
+        for mark in marks {
+            if mark.probability.is_nan() {
+                return Err(FrocError::NanProbability { scan: mark.scan.clone() });
+            }
+            match by_scan.get_mut(mark.scan.as_str()) {
+                Some(scan) => scan.marks.push(mark),
+                None => counts.marks_on_other_scans += 1,
+            }
+        }
+        for nodule in nodules {
+            if let Some(scan) = by_scan.get_mut(nodule.scan.as_str()) {
+                scan.nodules.push(nodule);
+            }
+        }
+        for exclusion in exclusions {
+            if let Some(scan) = by_scan.get_mut(exclusion.scan.as_str()) {
+                scan.exclusions.push(exclusion);
+            }
+        }
+
+        let mut ranked = Vec::new();
+        for (index, scan) in by_scan.values_mut().enumerate() {
+            counts.marks += scan.marks.len();
+            cap(&mut scan.marks, max_marks_per_scan);
+            counts.marks_after_cap += scan.marks.len();
+            counts.nodules += scan.nodules.len();
+            counts.exclusions += scan.exclusions.len();
+            rank(scan, index, &mut ranked, &mut counts);
+        }
+        if counts.nodules == 0 {
+            return Err(FrocError::NoNodules);
+        }
+        ranked.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        Ok(Self {
+            nodules: by_scan.values().map(|s| s.nodules.len() as u32).collect(),
+            scans: by_scan.into_keys().map(str::to_owned).collect(),
+            marks: ranked,
+            counts,
+        })
+    }
+
+    /// The curve.
+    pub fn froc(&self) -> Froc {
+        let points = self.points(&vec![1; self.scans.len()], f64::INFINITY);
+        let sensitivities = FALSE_POSITIVES_PER_SCAN.map(|fp| interpolate(&points, fp));
+        Froc { points, cpm: cpm(sensitivities), sensitivities, counts: self.counts }
+    }
+
+    /// The scans' ids, sorted.
+    pub fn scans(&self) -> &[String] {
+        &self.scans
+    }
+
+    /// Nodules of each scan, in the order of [`Self::scans`].
+    pub fn nodules(&self) -> &[u32] {
+        &self.nodules
+    }
+
+    /// The curve's height at several numbers of false positives per scan if scan i were there
+    /// `times[i]` times; all 0 where that leaves no nodule.
+    pub(crate) fn sensitivities(&self, times: &[u32], at: &[f64]) -> Vec<f64> {
+        let points = self.points(times, at.iter().copied().fold(0.0, f64::max));
+        at.iter().map(|&fp| interpolate(&points, fp)).collect()
+    }
+
+    /// One point per distinct probability, from the highest down to the first beyond `most` false
+    /// positives per scan, if scan i were there `times[i]` times.
+    fn points(&self, times: &[u32], most: f64) -> Vec<OperatingPoint> {
+        let scans: u32 = times.iter().sum();
+        let nodules: u32 = self.nodules.iter().zip(times).map(|(n, t)| n * t).sum();
+        if nodules == 0 {
+            return Vec::new();
+        }
+        let (mut hits, mut false_positives) = (0_u32, 0_u32);
+        let mut points = Vec::new();
+        // Sorted downwards, so what is not larger than the next is equal to it.
+        for tied in self.marks.chunk_by(|a, b| a.probability <= b.probability) {
+            let before = (hits, false_positives);
+            for mark in tied {
+                *(if mark.is_hit { &mut hits } else { &mut false_positives }) += times[mark.scan];
+            }
+            if before == (hits, false_positives) {
+                continue;
+            }
+            let point = OperatingPoint {
+                probability: tied[0].probability,
+                false_positives_per_scan: f64::from(false_positives) / f64::from(scans),
+                sensitivity: f64::from(hits) / f64::from(nodules),
+            };
+            points.push(point);
+            if point.false_positives_per_scan > most {
+                break;
+            }
+        }
+        points
+    }
+}
+
+/// The FROC curve of a detector under LUNA16's rules (see the module and [`Ranking::new`]).
 ///
 /// # Errors
-/// If no scan is listed, no listed scan has a nodule, or a probability is NaN.
+/// As [`Ranking::new`].
 pub fn froc(
     scans: &[String],
     marks: &[Mark],
@@ -155,50 +297,12 @@ pub fn froc(
     exclusions: &[Annotation],
     max_marks_per_scan: usize,
 ) -> Result<Froc, FrocError> {
-    let mut by_scan: BTreeMap<&str, Scan<'_>> =
-        scans.iter().map(|id| (id.as_str(), Scan::default())).collect();
-    if by_scan.is_empty() {
-        return Err(FrocError::NoScans);
-    }
-    let mut counts = FrocCounts { scans: by_scan.len(), ..Default::default() };
-    for mark in marks {
-        if mark.probability.is_nan() {
-            return Err(FrocError::NanProbability { scan: mark.scan.clone() });
-        }
-        match by_scan.get_mut(mark.scan.as_str()) {
-            Some(scan) => scan.marks.push(mark),
-            None => counts.marks_on_other_scans += 1,
-        }
-    }
-    for nodule in nodules {
-        if let Some(scan) = by_scan.get_mut(nodule.scan.as_str()) {
-            scan.nodules.push(nodule);
-        }
-    }
-    for exclusion in exclusions {
-        if let Some(scan) = by_scan.get_mut(exclusion.scan.as_str()) {
-            scan.exclusions.push(exclusion);
-        }
-    }
+    Ranking::new(scans, marks, nodules, exclusions, max_marks_per_scan).map(|r| r.froc())
+}
 
-    // What is ranked: (probability, is a hit). Misses have no probability and are only counted.
-    let mut ranked = Vec::new();
-    for scan in by_scan.values_mut() {
-        counts.marks += scan.marks.len();
-        cap(&mut scan.marks, max_marks_per_scan);
-        counts.marks_after_cap += scan.marks.len();
-        counts.nodules += scan.nodules.len();
-        counts.exclusions += scan.exclusions.len();
-        rank(scan, &mut ranked, &mut counts);
-    }
-    if counts.nodules == 0 {
-        return Err(FrocError::NoNodules);
-    }
-
-    let points = operating_points(ranked, counts.nodules, counts.scans);
-    let sensitivities = FALSE_POSITIVES_PER_SCAN.map(|fp| interpolate(&points, fp));
-    let cpm = sensitivities.iter().sum::<f64>() / sensitivities.len() as f64;
-    Ok(Froc { points, sensitivities, cpm, counts })
+/// Competition performance metric: the mean of the sensitivities at [`FALSE_POSITIVES_PER_SCAN`].
+pub(crate) fn cpm(sensitivities: [f64; 7]) -> f64 {
+    sensitivities.iter().sum::<f64>() / sensitivities.len() as f64
 }
 
 /// Keeps the marks strictly above the first one past the cap.
@@ -212,7 +316,8 @@ fn cap(marks: &mut Vec<&Mark>, max: usize) {
 }
 
 /// Decides what each mark of one scan counts as.
-fn rank(scan: &Scan<'_>, ranked: &mut Vec<(f64, bool)>, counts: &mut FrocCounts) {
+fn rank(scan: &Scan<'_>, index: usize, ranked: &mut Vec<RankedMark>, counts: &mut FrocCounts) {
+    let ranks = |probability, is_hit| RankedMark { probability, is_hit, scan: index };
     let mut settled = BTreeSet::new();
     for nodule in &scan.nodules {
         let mut best: Option<f64> = None;
@@ -228,7 +333,7 @@ fn rank(scan: &Scan<'_>, ranked: &mut Vec<(f64, bool)>, counts: &mut FrocCounts)
         match best {
             Some(probability) => {
                 counts.true_positives += 1;
-                ranked.push((probability, true));
+                ranked.push(ranks(probability, true));
             }
             None => counts.false_negatives += 1,
         }
@@ -241,33 +346,9 @@ fn rank(scan: &Scan<'_>, ranked: &mut Vec<(f64, bool)>, counts: &mut FrocCounts)
             counts.marks_on_exclusions += 1;
         } else {
             counts.false_positives += 1;
-            ranked.push((mark.probability, false));
+            ranked.push(ranks(mark.probability, false));
         }
     }
-}
-
-/// One point per distinct probability, from the highest down.
-fn operating_points(
-    mut ranked: Vec<(f64, bool)>,
-    nodules: usize,
-    scans: usize,
-) -> Vec<OperatingPoint> {
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (mut hits, mut false_positives) = (0_usize, 0_usize);
-    ranked
-        // Sorted downwards, so what is not larger than the next is equal to it.
-        .chunk_by(|a, b| a.0 <= b.0)
-        .map(|tied| {
-            let tied_hits = tied.iter().filter(|(_, hit)| *hit).count();
-            hits += tied_hits;
-            false_positives += tied.len() - tied_hits;
-            OperatingPoint {
-                probability: tied[0].0,
-                false_positives_per_scan: false_positives as f64 / scans as f64,
-                sensitivity: hits as f64 / nodules as f64,
-            }
-        })
-        .collect()
 }
 
 /// The curve's height at `x`: the last point at or left of `x` (the origin before all), and the

@@ -7,6 +7,9 @@ use csv::StringRecord;
 
 use crate::froc::{Annotation, Mark};
 
+/// The column of the scans' ids.
+const SERIES: &str = "seriesuid";
+
 /// How ids of scans are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScanIds {
@@ -76,7 +79,7 @@ pub enum LunaCsvError {
 /// If a column is missing or a field is not a finite number; the error says which and where.
 pub fn read_marks(list: &str, source: impl Read, ids: ScanIds) -> Result<Vec<Mark>, LunaCsvError> {
     let table = Table::read(list, source)?;
-    let id = table.column("seriesuid")?;
+    let id = table.column(SERIES)?;
     let centre = table.centre_columns()?;
     let probability = table.column("probability")?;
     table
@@ -103,7 +106,7 @@ pub fn read_annotations(
     ids: ScanIds,
 ) -> Result<Vec<Annotation>, LunaCsvError> {
     let table = Table::read(list, source)?;
-    let id = table.column("seriesuid")?;
+    let id = table.column(SERIES)?;
     let centre = table.centre_columns()?;
     let diameter = table.column("diameter_mm")?;
     table
@@ -119,8 +122,9 @@ pub fn read_annotations(
         .collect()
 }
 
-/// Reads the evaluated scans: one id a line and no header, as in LUNA16's `seriesuids.csv`. `list`
-/// names the list in errors.
+/// Reads the evaluated scans: one id a line and no header, as in LUNA16's `seriesuids.csv`. What
+/// follows the id after a comma or tab, and a first line `seriesuid`, are passed over. `list` names
+/// the list in errors.
 ///
 /// # Errors
 /// If the list can't be read as text.
@@ -133,7 +137,13 @@ pub fn read_scan_ids(
     source
         .read_to_string(&mut text)
         .map_err(|source| LunaCsvError::Io { list: list.to_owned(), source })?;
-    Ok(text.lines().map(str::trim).filter(|id| !id.is_empty()).map(|id| ids.read(id)).collect())
+    let first_field = |line: &str| {
+        let field = line.split([',', '\t']).next().unwrap_or_default();
+        field.trim().trim_matches('"').to_owned()
+    };
+    let lines = text.trim_start_matches('\u{feff}').lines().map(first_field);
+    let named = lines.enumerate().filter(|(i, id)| !(id.is_empty() || *i == 0 && id == SERIES));
+    Ok(named.map(|(_, id)| ids.read(&id)).collect())
 }
 
 /// A column by its place and name.
@@ -232,6 +242,17 @@ mod tests {
         let read = |ids| read_scan_ids("ids", "00783\n0\n1.2\n\n".as_bytes(), ids).expect("ids");
         assert_eq!(read(ScanIds::Integers), ["783", "0", "1.2"]);
         assert_eq!(read(ScanIds::AsWritten), ["00783", "0", "1.2"]);
+    }
+
+    #[test]
+    fn further_columns_and_a_header_are_passed_over() {
+        let marks = "id,seriesuid,coordX,coordY,coordZ,probability,note\n7,a,1,2,3,0.5,\"x, y\"\n";
+        let marks = read_marks("m.csv", marks.as_bytes(), ScanIds::AsWritten).expect("marks");
+        assert_eq!((marks[0].scan.as_str(), marks[0].centre_mm), ("a", [1.0, 2.0, 3.0]));
+        for text in ["seriesuid\n1.2\n1.3\n", "\u{feff}1.2,x\r\n1.3,y\r\n", "\"1.2\"\t0\n1.3\n"] {
+            let ids = read_scan_ids("ids", text.as_bytes(), ScanIds::AsWritten).expect("ids");
+            assert_eq!(ids, ["1.2", "1.3"]);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ndarray::{ArrayView3, Zip};
 use serde::{Deserialize, Serialize};
 
+use crate::froc::UNKNOWN_DIAMETER_MM;
 use crate::overlap::Overlap;
 
 /// Name of the rule by which [`match_instances`] counts; print it beside every figure.
@@ -59,6 +60,64 @@ pub struct ScanResult {
     pub false_positives: Vec<u16>,
     /// Predictions that touch only nodules which another prediction found, by ascending label.
     pub duplicates: Vec<u16>,
+    /// Predictions that touch no nodule but lie on a place that does not count, by ascending
+    /// label.
+    #[serde(default)]
+    pub ignored: Vec<u16>,
+}
+
+/// A place that is neither nodule nor background.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IgnoredPlace {
+    /// Its middle on the label maps' grid [z, y, x], in voxels.
+    pub centre: [f64; 3],
+    /// Its size, mm; 0 where only a point is known, which counts as 10 mm, as in LUNA16.
+    pub diameter_mm: f64,
+}
+
+impl ScanResult {
+    /// Takes the false positives that lie on a place that does not count away from the false
+    /// positives. A prediction lies there if its mask holds the place's middle, or its own middle
+    /// (the mean of its voxels) is less than the place's radius away, as under LUNA16's rule.
+    ///
+    /// # Shapes
+    /// `predicted` is the label map that was matched, [z, y, x]; `spacing_mm` along these axes.
+    pub fn ignore(
+        &mut self,
+        predicted: ArrayView3<'_, u16>,
+        places: &[IgnoredPlace],
+        spacing_mm: [f64; 3],
+    ) {
+        if places.is_empty() || self.false_positives.is_empty() {
+            return;
+        }
+        // Sum of the voxels' indices, and how many.
+        let mut sums = BTreeMap::<u16, ([f64; 3], f64)>::new();
+        Zip::indexed(predicted).for_each(|(z, y, x), &label| {
+            if label != 0 {
+                let (sum, count) = sums.entry(label).or_default();
+                for (sum, at) in sum.iter_mut().zip([z, y, x]) {
+                    *sum += at as f64;
+                }
+                *count += 1.0;
+            }
+        });
+        let lies_on = |label: u16, place: &IgnoredPlace| {
+            let at = place.centre.map(|c| c.round() as i64);
+            let holds =
+                at.iter().all(|c| *c >= 0) && predicted.get(at.map(|c| c as usize)) == Some(&label);
+            let squared_mm2: f64 = sums.get(&label).map_or(f64::INFINITY, |(sum, count)| {
+                let off = |axis: usize| (sum[axis] / count - place.centre[axis]) * spacing_mm[axis];
+                (0..3).map(|axis| off(axis).powi(2)).sum()
+            });
+            let diameter_mm =
+                if place.diameter_mm > 0.0 { place.diameter_mm } else { UNKNOWN_DIAMETER_MM };
+            holds || squared_mm2 < (diameter_mm / 2.0).powi(2)
+        };
+        let all = std::mem::take(&mut self.false_positives);
+        (self.ignored, self.false_positives) =
+            all.into_iter().partition(|&label| places.iter().any(|p| lies_on(label, p)));
+    }
 }
 
 /// Matches the instances of two label maps of one scan by the rule [`MATCHING_RULE`].
@@ -138,7 +197,7 @@ pub fn match_instances(
     let touching: BTreeSet<u16> = shared.keys().map(|&(_, p)| p).collect();
     let (duplicates, false_positives) =
         predicted_voxels.keys().filter(|p| !used.contains(p)).partition(|p| touching.contains(p));
-    Ok(ScanResult { nodules, false_positives, duplicates })
+    Ok(ScanResult { nodules, false_positives, duplicates, ignored: Vec::new() })
 }
 
 #[cfg(test)]
@@ -205,6 +264,46 @@ mod tests {
         assert_eq!(matched(&[0, 0], &[0, 3]).false_positives, [3]);
         let error = match_instances(row(&[0]).view(), row(&[0, 0]).view()).expect_err("shapes");
         assert!(error.to_string().contains("[1, 1, 2]"));
+    }
+
+    #[test]
+    fn touching_instances_stay_apart() {
+        let result = matched(&[0, 1, 1, 1, 2, 2, 2, 0], &[4, 4, 4, 9, 9, 9, 9, 0]);
+        assert_eq!(result.nodules[0].prediction, Some(4));
+        assert!((result.nodules[0].dice - 4.0 / 6.0).abs() < 1e-15);
+        assert_eq!(result.nodules[1].prediction, Some(9));
+        assert!((result.nodules[1].dice - 6.0 / 7.0).abs() < 1e-15);
+        assert!(result.false_positives.is_empty() && result.duplicates.is_empty());
+    }
+
+    #[test]
+    fn a_prediction_on_a_place_that_does_not_count_is_neither() {
+        let (reference, predicted) =
+            ([1, 0, 0, 0, 0, 0, 0, 0, 0, 0], [0, 2, 2, 2, 0, 5, 0, 7, 7, 7]);
+        let ignored = |centre: f64, diameter_mm: f64| {
+            let mut result = matched(&reference, &predicted);
+            let place = IgnoredPlace { centre: [0.0, 0.0, centre], diameter_mm };
+            result.ignore(row(&predicted).view(), &[place], [1.0, 1.0, 4.0]);
+            let mut all = [result.ignored.clone(), result.false_positives].concat();
+            all.sort_unstable();
+            assert_eq!(all, [2, 5, 7]);
+            result.ignored
+        };
+        // In its mask, though far from its middle; nearer than the radius; exactly at the radius.
+        assert_eq!(ignored(1.0, 2.0), [2]);
+        assert_eq!(ignored(6.3, 11.0), [5]);
+        assert_eq!(ignored(4.0, 8.0), Vec::<u16>::new());
+        // A point counts as 10 mm: 4 mm away is on it.
+        assert_eq!(ignored(6.0, 0.0), [5]);
+        assert_eq!(ignored(-9.0, 0.0), Vec::<u16>::new());
+    }
+
+    #[test]
+    fn a_nodule_is_hit_also_on_a_place_that_does_not_count() {
+        let mut result = matched(&[1, 1], &[3, 3]);
+        let place = IgnoredPlace { centre: [0.0; 3], diameter_mm: 50.0 };
+        result.ignore(row(&[3, 3]).view(), &[place], [1.0; 3]);
+        assert_eq!((result.nodules[0].prediction, result.ignored.len()), (Some(3), 0));
     }
 
     proptest! {

@@ -29,6 +29,8 @@ pub struct Summary {
     pub false_positives_per_scan: Option<f64>,
     /// Duplicates / scans: second predictions on a nodule already found.
     pub duplicates_per_scan: Option<f64>,
+    /// Predictions on places that don't count / scans.
+    pub ignored_per_scan: Option<f64>,
 }
 
 impl Summary {
@@ -42,6 +44,7 @@ impl Summary {
             .map(|n| n.dice)
             .collect();
         let false_positives: usize = scans.iter().map(|s| s.false_positives.len()).sum();
+        let ignored: usize = scans.iter().map(|s| s.ignored.len()).sum();
         let duplicates: usize = scans.iter().map(|s| s.duplicates.len()).sum();
         Self {
             scans: scans.len(),
@@ -54,19 +57,20 @@ impl Summary {
             hit_rate: ratio(hits.len(), all.len()),
             false_positives_per_scan: ratio(false_positives, scans.len()),
             duplicates_per_scan: ratio(duplicates, scans.len()),
+            ignored_per_scan: ratio(ignored, scans.len()),
         }
     }
 }
 
-fn ratio(part: usize, whole: usize) -> Option<f64> {
+pub(crate) fn ratio(part: usize, whole: usize) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-fn mean(values: &[f64]) -> Option<f64> {
+pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-fn sample_sd(values: &[f64]) -> Option<f64> {
+pub(crate) fn sample_sd(values: &[f64]) -> Option<f64> {
     let mean = mean(values)?;
     let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
     (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
@@ -99,6 +103,7 @@ mod tests {
                 nodules: vec![nodule(0.6)],
                 false_positives: vec![4, 5],
                 duplicates: vec![6],
+                ignored: vec![7],
             },
             ScanResult { false_positives: vec![1], ..Default::default() },
             ScanResult::default(),
@@ -113,6 +118,7 @@ mod tests {
         assert!(close(summary.hit_rate, 2.0 / 3.0));
         assert!(close(summary.false_positives_per_scan, 0.75));
         assert!(close(summary.duplicates_per_scan, 0.25));
+        assert!(close(summary.ignored_per_scan, 0.25));
     }
 
     #[test]

@@ -20,4 +20,4 @@ mod stack;
 
 pub use error::DicomError;
 pub use find::{Found, SeriesFiles, find_series};
-pub use series::{CtScan, read_folder, read_series};
+pub use series::{CtScan, SeriesGrid, read_folder, read_grid, read_series};

@@ -1,19 +1,30 @@
 //! `dasl evaluate`: outlines against a dataset's reference, nodule by nodule.
 
-use std::collections::BTreeMap;
+mod agreement;
+mod readers;
+mod render;
+mod series;
+mod tables;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use dasl_metrics::{MATCHING_RULE, NoduleResult, ScanResult, Summary, match_instances};
+use dasl_metrics::{
+    DIAMETER_RULE, Difference, Figures, IgnoredPlace, Interval, Judged, MATCHING_RULE, Measures,
+    SURFACE_RULE, ScanResult, SizeGroup, Summary, TextureGroup, match_instances, mean_difference,
+    mean_interval, measure,
+};
 use dasl_volume::dataset::{Dataset, ScanRecord};
 use dasl_volume::{Geometry, nifti};
 use serde::Serialize;
 
 use super::segment::{LABELS, SCAN, ScanNote};
 use crate::Outcome;
-use crate::args::EvaluateArgs;
+use crate::args::{BootstrapArgs, EvaluateArgs, EvaluateWhat};
 use crate::progress::bar;
-use crate::table;
+
+pub use render::render;
 
 /// Farthest that two grids' corners may lie apart, mm.
 const SAME_GRID_MM: f64 = 0.01;
@@ -26,6 +37,61 @@ pub struct Evaluated {
     /// Its nodules, hits and false positives.
     #[serde(flatten)]
     pub result: ScanResult,
+    /// What else is known of each nodule, in the order of the result.
+    pub facts: Vec<NoduleFacts>,
+}
+
+/// What a nodule is, and how well it was outlined.
+#[derive(Debug, Clone, Serialize)]
+pub struct NoduleFacts {
+    /// Label of the nodule in the reference.
+    pub reference: u16,
+    /// Readers who outlined it.
+    pub readers: u32,
+    /// Diameter of the reference, mm.
+    pub diameter_mm: f64,
+    /// Its size group.
+    pub size: SizeGroup,
+    /// Its texture group.
+    pub texture: TextureGroup,
+    /// How well it was outlined; `None` for a miss.
+    pub measures: Option<Measures>,
+}
+
+/// Figures of the nodules of one group.
+#[derive(Debug, Clone, Serialize)]
+pub struct Group {
+    /// Which nodules.
+    pub name: String,
+    /// Their figures.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// 95% intervals, by drawing scans with replacement.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Intervals {
+    /// Of mean Dice over all nodules.
+    pub dice: Option<Interval>,
+    /// Of the hit rate.
+    pub hit_rate: Option<Interval>,
+    /// Of the false positives per scan.
+    pub false_positives_per_scan: Option<Interval>,
+    /// Draws.
+    pub resamples: usize,
+    /// What determines them.
+    pub seed: u64,
+}
+
+/// Another system on the same scans.
+#[derive(Debug, Clone, Serialize)]
+pub struct Against {
+    /// Where its outlines are.
+    pub predictions: PathBuf,
+    /// Its figures.
+    pub summary: Summary,
+    /// Mean Dice of the evaluated system less that of the other, paired.
+    pub dice_difference: Option<Difference>,
 }
 
 /// Results of all scans that were predicted.
@@ -35,8 +101,18 @@ pub struct Evaluation {
     pub matching: &'static str,
     /// Which voxels are nodule.
     pub consensus: String,
+    /// How surfaces are compared.
+    pub surfaces: &'static str,
+    /// What a diameter is.
+    pub diameters: &'static str,
     /// All figures together.
     pub summary: Summary,
+    /// Figures of all nodules, then by size, then by texture.
+    pub groups: Vec<Group>,
+    /// How sure the figures are, where that was asked for.
+    pub intervals: Option<Intervals>,
+    /// Comparison with another system, where that was asked for.
+    pub against: Option<Against>,
     /// Scan by scan.
     pub scans: Vec<Evaluated>,
     /// Scans of the dataset without a prediction: not counted.
@@ -46,10 +122,20 @@ pub struct Evaluation {
 /// Runs the command.
 ///
 /// # Errors
-/// If nothing can be compared, or a prediction lies on another grid than its reference.
+/// If nothing can be compared, a prediction lies on another grid than its reference, or the tables
+/// can't be written.
 pub fn run(args: &EvaluateArgs, json: bool) -> Result<Outcome> {
-    let dataset = Dataset::open(&args.dataset)?;
-    let evaluation = evaluate(&args.predictions, &dataset)?;
+    let (predictions, dataset) = match (&args.what, &args.predictions, &args.dataset) {
+        (Some(EvaluateWhat::Readers(args)), ..) => return readers::run(args, json),
+        (None, Some(predictions), Some(dataset)) => (predictions, Dataset::open(dataset)?),
+        _ => bail!("name the predictions and the dataset: see dasl evaluate --help"),
+    };
+    let mut evaluation = evaluate(predictions, &dataset)?;
+    evaluation.intervals = intervals(&evaluation.scans, args.bootstrap);
+    if let Some(other) = &args.against {
+        evaluation.against = Some(compared(&evaluation, other, &dataset, args.bootstrap)?);
+    }
+    tables::write(args.out.as_ref().unwrap_or(predictions), &evaluation)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&evaluation)?);
     } else {
@@ -76,10 +162,7 @@ pub fn evaluate(predictions: &Path, dataset: &Dataset) -> Result<Evaluation> {
         let by_series = predicted.by_series.get(&record.series_uid).filter(|_| record.whole);
         let folder = by_series.or(predicted.by_name.get(&id));
         match folder {
-            Some(folder) => {
-                let result = compare(&folder.join(LABELS), dataset, &record)?;
-                scans.push(Evaluated { scan: id, result });
-            }
+            Some(folder) => scans.push(compare(&folder.join(LABELS), dataset, &record)?),
             None => not_predicted.push(id),
         }
         progress.inc(1);
@@ -97,9 +180,76 @@ pub fn evaluate(predictions: &Path, dataset: &Dataset) -> Result<Evaluation> {
     Ok(Evaluation {
         matching: MATCHING_RULE,
         consensus: dataset.info().rule.clone(),
+        surfaces: SURFACE_RULE,
+        diameters: DIAMETER_RULE,
         summary: Summary::of(&results),
+        groups: groups(&scans),
+        intervals: None,
+        against: None,
         scans,
         not_predicted,
+    })
+}
+
+/// Figures of all nodules, then of each size and texture that there is.
+fn groups(scans: &[Evaluated]) -> Vec<Group> {
+    let nodules: Vec<(&NoduleFacts, Judged)> = scans
+        .iter()
+        .flat_map(|s| s.facts.iter().zip(&s.result.nodules))
+        .map(|(facts, n)| (facts, Judged { dice: n.dice, measures: facts.measures }))
+        .collect();
+    let of = |name: String, belongs: &dyn Fn(&NoduleFacts) -> bool| {
+        let members = nodules.iter().filter(|(facts, _)| belongs(facts));
+        Group { name, figures: Figures::of(&members.map(|(_, n)| *n).collect::<Vec<_>>()) }
+    };
+    let sizes: BTreeSet<SizeGroup> = nodules.iter().map(|(facts, _)| facts.size).collect();
+    let textures: BTreeSet<TextureGroup> = nodules.iter().map(|(facts, _)| facts.texture).collect();
+    let mut groups = vec![of("all".into(), &|_| true)];
+    groups.extend(sizes.iter().map(|size| of(size.to_string(), &|n| n.size == *size)));
+    groups.extend(textures.iter().map(|t| of(t.to_string(), &|n| n.texture == *t)));
+    groups
+}
+
+fn intervals(scans: &[Evaluated], bootstrap: BootstrapArgs) -> Option<Intervals> {
+    let (resamples, seed) = (bootstrap.bootstrap, bootstrap.seed);
+    let interval = |of: &dyn Fn(&Evaluated) -> Vec<f64>| {
+        mean_interval(&scans.iter().map(of).collect::<Vec<_>>(), resamples, seed)
+    };
+    (resamples > 0).then(|| Intervals {
+        dice: interval(&|s| s.result.nodules.iter().map(|n| n.dice).collect()),
+        hit_rate: interval(&|s| {
+            let hit = s.result.nodules.iter().map(|n| n.prediction.is_some());
+            hit.map(|hit| f64::from(u8::from(hit))).collect()
+        }),
+        false_positives_per_scan: interval(&|s| vec![s.result.false_positives.len() as f64]),
+        resamples,
+        seed,
+    })
+}
+
+/// Evaluates another system and compares it, nodule by nodule.
+fn compared(
+    evaluation: &Evaluation,
+    predictions: &Path,
+    dataset: &Dataset,
+    bootstrap: BootstrapArgs,
+) -> Result<Against> {
+    let other = evaluate(predictions, dataset)?;
+    let names = |e: &Evaluation| e.scans.iter().map(|s| s.scan.clone()).collect::<BTreeSet<_>>();
+    if let Some(scan) = names(evaluation).symmetric_difference(&names(&other)).next() {
+        bail!("scan {scan} was predicted by only one of the two systems; segment it with both");
+    }
+    let dice = |s: &Evaluated| s.result.nodules.iter().map(|n| n.dice).collect::<Vec<_>>();
+    let pairs: Vec<Vec<(f64, f64)>> = evaluation
+        .scans
+        .iter()
+        .zip(&other.scans)
+        .map(|(a, b)| dice(a).into_iter().zip(dice(b)).collect())
+        .collect();
+    Ok(Against {
+        predictions: predictions.to_path_buf(),
+        summary: other.summary,
+        dice_difference: mean_difference(&pairs, bootstrap.bootstrap, bootstrap.seed),
     })
 }
 
@@ -129,7 +279,7 @@ fn predicted(root: &Path) -> Result<Predicted> {
     Ok(found)
 }
 
-fn compare(path: &Path, dataset: &Dataset, record: &ScanRecord) -> Result<ScanResult> {
+fn compare(path: &Path, dataset: &Dataset, record: &ScanRecord) -> Result<Evaluated> {
     let prediction = nifti::read_labels(path)?;
     let reference = dataset.read_native_labels(&record.scan_id)?;
     if !prediction.geometry.same_grid(&reference.geometry, SAME_GRID_MM) {
@@ -141,8 +291,33 @@ fn compare(path: &Path, dataset: &Dataset, record: &ScanRecord) -> Result<ScanRe
             described(&reference.geometry)
         );
     }
-    match_instances(reference.voxels.view(), prediction.voxels.view())
-        .with_context(|| path.display().to_string())
+    let grid = reference.geometry;
+    let places = record.ignored.iter().map(|place| {
+        let at = grid.to_voxel(place.center_mm);
+        IgnoredPlace { centre: [at.z, at.y, at.x], diameter_mm: place.diameter_mm }
+    });
+    let (reference, predicted) = (reference.voxels.view(), prediction.voxels.view());
+    let mut result =
+        match_instances(reference, predicted).with_context(|| path.display().to_string())?;
+    result.ignore(predicted, &places.collect::<Vec<_>>(), grid.spacing_mm);
+    let measures = measure(reference, predicted, &result, grid.spacing_mm);
+    let facts = result.nodules.iter().zip(measures).map(|(nodule, measures)| {
+        let of_nodule = record.nodules.iter().find(|n| n.label == nodule.reference);
+        let known = of_nodule.with_context(|| {
+            let (scan, label) = (&record.scan_id, nodule.reference);
+            format!("scan {scan}: its record has no nodule {label}, its labels do; import it again")
+        })?;
+        Ok(NoduleFacts {
+            reference: nodule.reference,
+            readers: known.readers,
+            diameter_mm: known.diameter_mm,
+            size: SizeGroup::of(known.diameter_mm),
+            texture: TextureGroup::of(&known.texture),
+            measures,
+        })
+    });
+    let facts = facts.collect::<Result<_>>()?;
+    Ok(Evaluated { scan: record.scan_id.clone(), facts, result })
 }
 
 fn described(g: &Geometry) -> String {
@@ -150,42 +325,5 @@ fn described(g: &Geometry) -> String {
     format!(
         "{:?} voxels [z, y, x] of {:.3?} mm from ({:.2}, {:.2}, {:.2}) mm",
         g.shape, g.spacing_mm, o.x, o.y, o.z
-    )
-}
-
-/// The figures as tables.
-pub fn render(evaluation: &Evaluation) -> String {
-    let header = ["scan", "nodule", "found as", "Dice", "voxels", "predicted"];
-    let row = |scan: &str, n: &NoduleResult| {
-        vec![
-            scan.to_string(),
-            n.reference.to_string(),
-            n.prediction.map_or("missed".into(), |p| p.to_string()),
-            format!("{:.3}", n.dice),
-            n.overlap.reference_voxels.to_string(),
-            n.overlap.predicted_voxels.to_string(),
-        ]
-    };
-    let rows = evaluation.scans.iter();
-    let rows = rows.flat_map(|s| s.result.nodules.iter().map(move |n| row(&s.scan, n)));
-    let nodules = table::render(&header, &rows.collect::<Vec<_>>());
-    let s = &evaluation.summary;
-    let header = ["scans", "nodules", "Dice", "TP Dice", "hit rate", "false positives/scan"];
-    let summary = vec![
-        s.scans.to_string(),
-        s.nodules.to_string(),
-        table::mean_sd(s.dice_mean, s.dice_sd),
-        table::mean_sd(s.tp_dice_mean, s.tp_dice_sd),
-        table::figure(s.hit_rate),
-        table::figure(s.false_positives_per_scan),
-    ];
-    let summary = table::render(&header, &[summary]);
-    let missing = match evaluation.not_predicted.len() {
-        0 => String::new(),
-        n => format!("; {n} scans without a prediction are not counted"),
-    };
-    format!(
-        "{nodules}\n\n{summary}\nmatching: {}; consensus: {}{missing}",
-        evaluation.matching, evaluation.consensus
     )
 }

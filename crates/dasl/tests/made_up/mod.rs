@@ -151,6 +151,14 @@ pub fn kill_when(arguments: &[String], mut reached: impl FnMut() -> bool) -> boo
     !status.success()
 }
 
+/// Runs the program with these words as arguments; `@name` stands for that file of `folder`.
+pub fn run_in(folder: &Path, arguments: &str) -> Ran {
+    run(arguments.split_whitespace().map(|word| match word.strip_prefix('@') {
+        Some(name) => folder.join(name).to_str().unwrap().to_owned(),
+        None => word.to_owned(),
+    }))
+}
+
 /// How a run ended and what it printed.
 #[derive(Debug)]
 pub struct Ran {

@@ -1,5 +1,7 @@
 //! The real data beside the repository, if they are there.
 
+#![allow(dead_code)] // each test file uses its part
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -4,6 +4,8 @@ use super::error::DicomError;
 use super::find::{SeriesFiles, find_series};
 use super::left_out::{stack_without_odd_ones, without_copies};
 use super::slice::CtFile;
+use super::stack::Stack;
+use crate::geometry::Geometry;
 use crate::volume::CtVolume;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -94,29 +96,8 @@ pub fn read_folder(folder: &Path) -> Result<CtScan, DicomError> {
 /// # Errors
 /// A [`DicomError`] that names the file or files at fault.
 pub fn read_series(files: &SeriesFiles) -> Result<CtScan, DicomError> {
-    if files.modality != "CT" {
-        return Err(DicomError::NotCt {
-            place: format!("series {}", files.series_uid),
-            modality: files.modality.clone(),
-        });
-    }
-    // Collected before the errors are looked at, so that the first file in order is named
-    // whatever the thread count.
-    let read: Vec<_> = files.files.par_iter().map(|file| CtFile::read(file)).collect();
-    let (mut notes, mut slices) = (Vec::new(), Vec::new());
-    for (file, read) in files.files.iter().zip(read) {
-        match read? {
-            CtFile::Slices(of_file) => slices.extend(of_file),
-            CtFile::Localizer => {
-                notes.push(format!("{}: a localizer, left out", file.display()));
-            }
-        }
-    }
-    if slices.is_empty() && !notes.is_empty() {
-        return Err(DicomError::OnlyLocalizers { place: format!("series {}", files.series_uid) });
-    }
-    let slices = without_copies(slices, &mut notes)?;
-    let stack = stack_without_odd_ones(&files.series_uid, slices, &mut notes)?;
+    let mut notes = Vec::new();
+    let stack = stack(files, &mut notes)?;
     let lossy = stack.slices.iter().filter(|slice| slice.header.is_lossy).count();
     if lossy > 0 {
         notes.push(format!(
@@ -138,6 +119,52 @@ pub fn read_series(files: &SeriesFiles) -> Result<CtScan, DicomError> {
         source: stack.slices.iter().map(|s| s.header.file.clone()).collect(),
         notes,
     })
+}
+
+/// Where the voxels of a series lie, without reading them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SeriesGrid {
+    /// The grid that [`read_series`] would give its volume.
+    pub geometry: Geometry,
+    /// `SliceThickness`, mm: what a slice averages over, not the distance of slices.
+    pub slice_thickness_mm: Option<f64>,
+}
+
+/// Reads the grid of a CT series from its headers.
+///
+/// # Errors
+/// As [`read_series`], but for what only the pixels show.
+pub fn read_grid(files: &SeriesFiles) -> Result<SeriesGrid, DicomError> {
+    let stack = stack(files, &mut Vec::new())?;
+    let slice_thickness_mm = stack.slices[0].header.slice_thickness_mm;
+    Ok(SeriesGrid { geometry: stack.geometry(), slice_thickness_mm })
+}
+
+/// The slices of a series in order, by their headers; what was left out is noted.
+fn stack(files: &SeriesFiles, notes: &mut Vec<String>) -> Result<Stack, DicomError> {
+    if files.modality != "CT" {
+        return Err(DicomError::NotCt {
+            place: format!("series {}", files.series_uid),
+            modality: files.modality.clone(),
+        });
+    }
+    // Collected before the errors are looked at, so that the first file in order is named
+    // whatever the thread count.
+    let read: Vec<_> = files.files.par_iter().map(|file| CtFile::read(file)).collect();
+    let mut slices = Vec::new();
+    for (file, read) in files.files.iter().zip(read) {
+        match read? {
+            CtFile::Slices(of_file) => slices.extend(of_file),
+            CtFile::Localizer => {
+                notes.push(format!("{}: a localizer, left out", file.display()));
+            }
+        }
+    }
+    if slices.is_empty() && !notes.is_empty() {
+        return Err(DicomError::OnlyLocalizers { place: format!("series {}", files.series_uid) });
+    }
+    let slices = without_copies(slices, notes)?;
+    stack_without_odd_ones(&files.series_uid, slices, notes)
 }
 
 fn warn_of(notes: &[String]) {
