@@ -10,7 +10,7 @@ use dasl_learn::{Answer, Audit, FineTuneReport, Learner, Oracle, Prediction, Sco
 use dasl_net::Device;
 use dasl_net::infer::Segmenter;
 use dasl_net::instance::MASK_THRESHOLD;
-use dasl_net::patch::{TrainingSample, TrainingSet};
+use dasl_net::patch::{Known, TrainingSample, TrainingSet};
 use dasl_net::sample::{SamplePrediction, compare, predict_sample};
 use dasl_net::trainer::{TrainError, Trainer};
 use dasl_volume::dataset::{Dataset, DatasetError};
@@ -91,14 +91,15 @@ impl<'a> NetworkLearner<'a> {
             TrainingSet { samples: Vec::new(), background: self.split.background.clone() };
         for a in annotated {
             let Sample { scan, label } = sample(&a.id)?;
-            set.samples.push(TrainingSample { scan, label, weight: 1.0, pseudo: None });
+            let known = Known::Dataset;
+            set.samples.push(TrainingSample { scan, label, weight: 1.0, known });
         }
         let segmenter = self.segmenter();
         for p in pseudo {
             let Sample { scan, label } = sample(p.id())?;
-            let own = self.predict_one(&segmenter, p.id())?.pseudo_label();
-            if own.is_some() {
-                set.samples.push(TrainingSample { scan, label, weight: p.weight(), pseudo: own });
+            if let Some(own) = self.predict_one(&segmenter, p.id())?.pseudo_label() {
+                let known = Known::Pseudo(own);
+                set.samples.push(TrainingSample { scan, label, weight: p.weight(), known });
             }
         }
         Ok(set)

@@ -7,7 +7,7 @@ use ndarray::{Array3, s};
 use crate::config::Config;
 use crate::infer::{Proposal, Segmenter};
 use crate::instance::{MASK_THRESHOLD, keep_largest_body};
-use crate::patch::{PseudoLabel, sample_center};
+use crate::patch::{PlacedMask, sample_center};
 
 /// The best proposal of a sample and its mask.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,10 +31,10 @@ impl SamplePrediction {
     }
 
     /// The label that the network gives itself: its own mask. `None` if it is empty.
-    pub fn pseudo_label(&self) -> Option<PseudoLabel> {
+    pub fn pseudo_label(&self) -> Option<PlacedMask> {
         let mask = self.mask();
         let found = mask.iter().any(|&m| m != 0);
-        found.then_some(PseudoLabel { start: self.start, mask })
+        found.then_some(PlacedMask { start: self.start, mask })
     }
 }
 
