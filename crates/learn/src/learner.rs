@@ -75,6 +75,22 @@ pub trait Learner {
         visit: &mut dyn FnMut(usize, Prediction) -> ControlFlow<()>,
     ) -> Result<(), Self::Error>;
 
+    /// Trains a committee, one model on each of `resamples` (drawn with replacement from the
+    /// annotated samples), each from the weights at entry, and hands to `visit` what the members
+    /// think of every sample of the pool: its place in `pool` and, per member, the foreground
+    /// probability of every voxel, the same voxels for all members. Stops if `visit` breaks. The
+    /// engine loads the present weights again afterwards.
+    ///
+    /// # Errors
+    /// If a sample can't be read or predicted, or a training diverges.
+    fn predict_committee(
+        &mut self,
+        resamples: &[Vec<AnnotatedSample>],
+        pool: &[SampleId],
+        round: usize,
+        visit: &mut dyn FnMut(usize, &[Vec<f32>]) -> ControlFlow<()>,
+    ) -> Result<(), Self::Error>;
+
     /// Fine-tunes on annotated samples with weight 1 and on pseudo-labelled ones with their
     /// weight. The pseudo-labels are those that the weights at entry give, the ones whose losses
     /// [`predict`](Self::predict) reported; they are not updated on the way. Of the initial

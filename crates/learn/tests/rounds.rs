@@ -304,6 +304,16 @@ impl Learner for Broken {
         Ok(())
     }
 
+    fn predict_committee(
+        &mut self,
+        _: &[Vec<AnnotatedSample>],
+        _: &[SampleId],
+        _: usize,
+        _: &mut dyn FnMut(usize, &[Vec<f32>]) -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        Ok(())
+    }
+
     fn fine_tune(
         &mut self,
         _: &[AnnotatedSample],
