@@ -54,10 +54,6 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
 /// A new run's settings and split, written down, or those of the run that goes on.
 fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Settings, Split)> {
     if folder.is_learning() {
-        eprintln!(
-            "going on with the run in {}; the settings written there hold",
-            folder.root().display()
-        );
         let settings = folder.read_settings()?;
         let there = &settings.learn.oracle;
         if let Some(wanted) = args.oracle.clone().map(absolute).transpose()?
@@ -68,6 +64,10 @@ fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Set
                 folder.root().display()
             );
         }
+        eprintln!(
+            "going on with the run in {}; the settings written there hold",
+            folder.root().display()
+        );
         return Ok((settings, folder.read_split()?));
     }
     if folder.is_training() {
