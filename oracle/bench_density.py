@@ -26,7 +26,8 @@ def pool(samples, edge):
     middle = np.float32(edge / 2)
     shifts = part(104729, 499), part(1299709, 503), part(15485863, 509)
     grid = np.arange(edge, dtype=np.float32)
-    z, y, x = ((grid[None] - (middle + np.float32(6) * (s - np.float32(0.5)))[:, None]) ** 2 for s in shifts)
+    centers = (middle + np.float32(6) * (s - np.float32(0.5)) for s in shifts)
+    z, y, x = ((grid[None] - c[:, None]) ** 2 for c in centers)
     inside = radius**2
     volumes = np.empty((samples, edge, edge, edge), np.float32)
     for n in range(samples):

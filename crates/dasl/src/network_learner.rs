@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use dasl_learn::pseudo_label::{best_label, cross_entropy, multi_task_loss, own_mask_dice_loss};
 use dasl_learn::sample::{AnnotatedSample, PseudoSample, SampleId};
-use dasl_learn::{Answer, Audit, FineTuneReport, Learner, Oracle, Prediction, Request, Score};
+use dasl_learn::{
+    Answer, Audit, FineTuneReport, Learner, Oracle, Prediction, Request, Score, VisitMembers,
+};
 use dasl_net::Device;
 use dasl_net::infer::Segmenter;
 use dasl_net::instance::MASK_THRESHOLD;
@@ -194,7 +196,7 @@ impl Learner for NetworkLearner<'_> {
         resamples: &[Vec<AnnotatedSample>],
         pool: &[SampleId],
         round: usize,
-        visit: &mut dyn FnMut(usize, &[Vec<f32>]) -> ControlFlow<()>,
+        visit: VisitMembers<'_>,
     ) -> Result<(), LearnerError> {
         let present = self.segmenter();
         let members = self.committee(resamples, round)?;

@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use made_up::run;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// The initial training is shorter than a round's, so that a schedule carried over from one to
 /// the other would show.
@@ -210,6 +212,30 @@ fn learning_that_is_killed_at_every_step_ends_the_same() {
     same(&whole, &pieces);
 
     // The same command on a finished run changes nothing.
+    run(learn(&pieces)).done();
+    same(&whole, &pieces);
+}
+
+#[test]
+fn learning_that_is_killed_at_twenty_random_moments_ends_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
+    let start = Instant::now();
+    run(learn(&whole)).done();
+    let longest_ms = (start.elapsed().as_millis() as u64).max(40) / 2;
+    let mut rng = ChaCha8Rng::seed_from_u64(20);
+    let mut kills = 0;
+    while kills < 20 {
+        let (start, after) =
+            (Instant::now(), Duration::from_millis(rng.random_range(0..longest_ms)));
+        if kill_when(&learn(&pieces), || start.elapsed() >= after) {
+            kills += 1;
+        } else {
+            // It came to its end before: the other kills are those of another run.
+            same(&whole, &pieces);
+            fs::remove_dir_all(&pieces).unwrap();
+        }
+    }
     run(learn(&pieces)).done();
     same(&whole, &pieces);
 }

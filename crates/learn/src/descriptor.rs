@@ -17,6 +17,9 @@ pub struct Descriptors {
     length: usize,
     count: usize,
     store: Store,
+    /// First pass over the vectors that came in the order of their places, and how many they are.
+    sum: UnitSum,
+    summed: usize,
 }
 
 enum Store {
@@ -44,7 +47,7 @@ impl Descriptors {
             file.set_len(bytes)?;
             Store::File(file)
         };
-        Ok(Self { length, count, store })
+        Ok(Self { length, count, store, sum: UnitSum::new(), summed: 0 })
     }
 
     /// Numbers in each vector.
@@ -52,11 +55,15 @@ impl Descriptors {
         self.length
     }
 
-    /// Stores the vector of place `index`; it must have the right length.
+    /// Stores the vector of place `index`, once; it must have the right length.
     ///
     /// # Errors
     /// If the scratch file can't be written, as on a full disk.
     pub fn put(&mut self, index: usize, vector: &[f32]) -> io::Result<()> {
+        if index == self.summed {
+            self.sum.add(vector);
+            self.summed += 1;
+        }
         match &mut self.store {
             Store::Memory(all) => {
                 all[index * self.length..][..self.length].copy_from_slice(vector);
@@ -73,20 +80,21 @@ impl Descriptors {
         }
     }
 
-    /// Density of every vector, by place: both passes, each in the order of the places, so that
-    /// the last bits depend neither on the order in which the vectors came nor on the number of
-    /// threads.
+    /// Density of every vector, by place: both passes (the first is done already for vectors that
+    /// came in order), each in the order of the places, so that the last bits depend neither on the
+    /// order in which the vectors came nor on the number of threads.
     ///
     /// # Errors
     /// If the scratch file can't be read.
     pub fn densities(&mut self) -> io::Result<Vec<f64>> {
         let length = self.length;
-        let mut sum = UnitSum::new();
-        self.for_each_block(|block| sum.add_all(block, length))?;
+        let mut sum = std::mem::take(&mut self.sum);
+        self.for_each_block(self.summed, |block| sum.add_all(block, length))?;
         let mut densities = Vec::with_capacity(self.count);
-        self.for_each_block(|block| {
+        self.for_each_block(0, |block| {
             densities.par_extend(block.par_chunks(length.max(1)).map(|v| sum.density(v)));
         })?;
+        (self.sum, self.summed) = (sum, self.count);
         Ok(densities)
     }
 
@@ -101,7 +109,7 @@ impl Descriptors {
         let norms: Vec<f64> = from.iter().map(|v| norm(v)).collect();
         let mut cosines = vec![Vec::with_capacity(self.count); places.len()];
         let length = self.length.max(1);
-        self.for_each_block(|block| {
+        self.for_each_block(0, |block| {
             let all = cosines.par_iter_mut().zip(&from).zip(&norms);
             all.for_each(|((cosines, from), own)| {
                 cosines.extend(block.chunks(length).map(|v| {
@@ -126,17 +134,19 @@ impl Descriptors {
         }
     }
 
-    /// Whole vectors one after the other, as many at once as a block holds.
-    fn for_each_block(&mut self, mut visit: impl FnMut(&[f32])) -> io::Result<()> {
+    /// Whole vectors one after the other from a place on, as many at once as a block holds.
+    fn for_each_block(&mut self, from: usize, mut visit: impl FnMut(&[f32])) -> io::Result<()> {
         let length = self.length.max(1);
         let at_once = (BLOCK_BYTES / (4 * length)).max(1);
         match &mut self.store {
-            Store::Memory(all) => all.chunks(at_once * length).for_each(visit),
+            Store::Memory(all) => {
+                all[from * self.length..].chunks(at_once * length).for_each(visit);
+            }
             Store::File(file) => {
-                file.seek(SeekFrom::Start(0))?;
+                file.seek(SeekFrom::Start((from * self.length * 4) as u64))?;
                 let mut bytes = vec![0; at_once * length * 4];
                 let mut numbers = vec![0.0; at_once * length];
-                let mut left = self.count;
+                let mut left = self.count - from;
                 while left > 0 {
                     let n = left.min(at_once) * length;
                     file.read_exact(&mut bytes[..4 * n])?;
@@ -178,6 +188,7 @@ mod tests {
         let in_memory = densities(140, &[0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(densities(139, &[6, 3, 0, 1, 5, 4, 2]), in_memory);
         assert_eq!(densities(1000, &[3, 6, 5, 4, 2, 1, 0]), in_memory);
+        assert_eq!(densities(0, &[0, 1, 2, 5, 3, 6, 4]), in_memory);
         let mut sum = UnitSum::new();
         for v in &vectors {
             sum.add(v);

@@ -52,6 +52,10 @@ pub struct Audit {
     pub precision: Option<f64>,
 }
 
+/// Takes a sample's place in the pool and, per member of a committee, the foreground probability of
+/// every voxel; breaks to stop.
+pub type VisitMembers<'a> = &'a mut dyn FnMut(usize, &[Vec<f32>]) -> ControlFlow<()>;
+
 /// A model that can be trained a little further at a time.
 ///
 /// A run repeats itself bit for bit only if each method's result depends on nothing but the
@@ -88,7 +92,7 @@ pub trait Learner {
         resamples: &[Vec<AnnotatedSample>],
         pool: &[SampleId],
         round: usize,
-        visit: &mut dyn FnMut(usize, &[Vec<f32>]) -> ControlFlow<()>,
+        visit: VisitMembers<'_>,
     ) -> Result<(), Self::Error>;
 
     /// Fine-tunes on annotated samples with weight 1 and on pseudo-labelled ones with their

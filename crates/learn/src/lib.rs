@@ -30,7 +30,7 @@ pub mod uncertainty;
 pub use config::{ConfigError, LearnConfig};
 pub use engine::{Outcome, Run};
 pub use error::RunError;
-pub use learner::{Audit, FineTuneReport, Learner, Prediction, Score};
+pub use learner::{Audit, FineTuneReport, Learner, Prediction, Score, VisitMembers};
 pub use ledger::{Entry, Usage};
 pub use observer::{Event, Observer};
 pub use oracle::{Answer, Oracle, Question, Request};

@@ -11,7 +11,7 @@ use dasl_learn::ledger::read_ledger;
 use dasl_learn::{
     AnnotatedSample, Audit, Entry, FineTuneReport, FinishReason, LearnConfig, Learner, Outcome,
     Prediction, PseudoSample, Request, RoundKind, Run, RunError, RunState, SampleId, Score,
-    Strategy, Usage,
+    Strategy, Usage, VisitMembers,
 };
 use toy::{Labels, Logistic, World};
 
@@ -399,7 +399,7 @@ impl Learner for Broken {
         _: &[Vec<AnnotatedSample>],
         _: &[SampleId],
         _: usize,
-        _: &mut dyn FnMut(usize, &[Vec<f32>]) -> ControlFlow<()>,
+        _: VisitMembers<'_>,
     ) -> io::Result<()> {
         Ok(())
     }

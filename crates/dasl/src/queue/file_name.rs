@@ -9,7 +9,8 @@ pub fn escape(name: &str) -> String {
         if plain || (byte == b'.' && i > 0) {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            let digit = |half: u8| char::from(b"0123456789ABCDEF"[usize::from(half)]);
+            escaped.extend(['%', digit(byte >> 4), digit(byte & 15)]);
         }
     }
     escaped

@@ -11,7 +11,7 @@ use dasl_learn::oracle::Answer;
 use dasl_learn::pseudo_label::{best_label, cross_entropy, multi_task_loss};
 use dasl_learn::{
     AnnotatedSample, Audit, FineTuneReport, Learner, Oracle, Prediction, PseudoSample, Request,
-    SampleId, Score,
+    SampleId, Score, VisitMembers,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -187,7 +187,7 @@ impl Learner for Logistic<'_> {
         resamples: &[Vec<AnnotatedSample>],
         pool: &[SampleId],
         round: usize,
-        visit: &mut dyn FnMut(usize, &[Vec<f32>]) -> ControlFlow<()>,
+        visit: VisitMembers<'_>,
     ) -> io::Result<()> {
         let start = (self.w, self.momentum);
         let mut members = Vec::new();
