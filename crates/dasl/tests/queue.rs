@@ -248,7 +248,9 @@ fn a_reader_with_little_time_and_wrong_files() {
     swift.answer(b);
     fs::write(swift.file(c, "empty"), "").unwrap();
     waits(&swift.learn(), &["2 of 2"]);
-    questions.keys().for_each(|sample| swift.answer(sample));
+    for sample in questions.keys() {
+        swift.answer(sample);
+    }
     swift.learn().done();
     let weights = |r: &Reader, round: usize| {
         let name = format!("learn/rounds/{round:04}/weights/checkpoint.safetensors");
@@ -260,7 +262,9 @@ fn a_reader_with_little_time_and_wrong_files() {
     // And other answers to another network: they are what is trained on, not the dataset's labels.
     let other = Reader::new("3", "al");
     waits(&other.learn(), &["3 of 3"]);
-    asked.iter().for_each(|sample| fs::write(other.file(sample, "empty"), "").unwrap());
+    for sample in &asked {
+        fs::write(other.file(sample, "empty"), "").unwrap();
+    }
     waits(&other.learn(), &["2 of 2"]);
     assert!(weights(&reader, 0) != weights(&other, 0));
 }
@@ -282,11 +286,15 @@ fn the_last_sample_is_asked_alone() {
     let initial: &'static str = (count - 1).to_string().leak();
     let reader = Reader::new(initial, "al");
     reader.learn();
-    reader.questions().keys().for_each(|sample| reader.answer(sample));
+    for sample in reader.questions().keys() {
+        reader.answer(sample);
+    }
     waits(&reader.learn(), &["waiting for 1 of 1"]);
     let questions = reader.questions();
     assert_eq!(questions.values().next().unwrap()["nearest"], Value::Array(Vec::new()));
-    questions.keys().for_each(|sample| fs::write(reader.file(sample, "empty"), "").unwrap());
+    for sample in questions.keys() {
+        fs::write(reader.file(sample, "empty"), "").unwrap();
+    }
     reader.learn().done();
 }
 

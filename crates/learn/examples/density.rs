@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut volume = vec![0.0; length];
 
     let mut store = Descriptors::new(samples, length, 256 << 20, &scratch)?;
+    // The first pass is taken while the samples are stored.
     let mut storing = 0.0;
     for index in 0..samples {
         sample(index, edge, &mut volume);
@@ -60,12 +61,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let begin = Instant::now();
     let densities = store.densities()?;
-    let passes = begin.elapsed().as_secs_f64();
+    let second_pass = begin.elapsed().as_secs_f64();
     let some: Vec<f64> = densities.iter().step_by((samples / 5).max(1)).copied().collect();
     println!(
         "{}",
         serde_json::json!({
-            "samples": samples, "length": length, "storing_s": storing, "passes_s": passes,
+            "samples": samples, "length": length, "storing_s": storing, "second_pass_s": second_pass,
             "peak_gb": peak_gb(), "mean": densities.iter().sum::<f64>() / samples as f64,
             "some": some,
         })
