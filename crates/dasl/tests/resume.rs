@@ -216,19 +216,22 @@ fn learning_that_is_killed_at_every_step_ends_the_same() {
     same(&whole, &pieces);
 }
 
+/// With a committee, which is trained anew where it was killed.
 #[test]
 fn learning_that_is_killed_at_twenty_random_moments_ends_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
+    let suggestive =
+        |out: &Path| command("learn", out, &["--seed", "5", "--strategy", "suggestive"]);
     let start = Instant::now();
-    run(learn(&whole)).done();
+    run(suggestive(&whole)).done();
     let longest_ms = (start.elapsed().as_millis() as u64).max(40) / 2;
     let mut rng = ChaCha8Rng::seed_from_u64(20);
     let mut kills = 0;
     while kills < 20 {
         let (start, after) =
             (Instant::now(), Duration::from_millis(rng.random_range(0..longest_ms)));
-        if kill_when(&learn(&pieces), || start.elapsed() >= after) {
+        if kill_when(&suggestive(&pieces), || start.elapsed() >= after) {
             kills += 1;
         } else {
             // It came to its end before: the other kills are those of another run.
@@ -236,7 +239,7 @@ fn learning_that_is_killed_at_twenty_random_moments_ends_the_same() {
             fs::remove_dir_all(&pieces).unwrap();
         }
     }
-    run(learn(&pieces)).done();
+    run(suggestive(&pieces)).done();
     same(&whole, &pieces);
 }
 

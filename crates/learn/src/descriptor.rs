@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(densities(2, u64::MAX), one);
     }
 
-    /// As NumPy does it on float32: unit vectors, their products, all in single precision.
+    /// As `NumPy` does it on float32: unit vectors, their products, all in single precision.
     #[test]
     fn equals_the_definition_in_single_precision() {
         let vectors = made_up(40, 500);

@@ -1,8 +1,8 @@
 //! Self-paced weights: the objective in v with fixed w, Eq. (4) to (6), and its minimum, Eq. (8).
 //!
 //! The feasible region Psi is [0, 1]^n, or with a curriculum the box of all v with
-//! `0 <= v_i <= most_i`. The objective is a sum over samples, each convex in its `v_i`, so on the box
-//! its minimum is Eq. (8) cut at `most_i`. Losses must not be negative (see
+//! `0 <= v_i <= most_i`. The objective is a sum over samples, each convex in its `v_i`, so on the
+//! box its minimum is Eq. (8) cut at `most_i`. Losses must not be negative (see
 //! [`crate::pseudo_label`] for the Dice term).
 
 /// Eq. (4) with fixed w: `E(v) = C sum_i v_i l_i + f(v; lambda)`.

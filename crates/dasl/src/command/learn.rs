@@ -122,7 +122,8 @@ fn strategies() -> String {
     Strategy::ALL.iter().filter_map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// Begins the loop, or goes on with it, to its end or until it waits for a reader; leaves the best round's weights as the run's.
+/// Begins the loop, or goes on with it, to its end or until it waits for a reader; leaves the best
+/// round's weights as the run's.
 ///
 /// # Errors
 /// As [`run`].
