@@ -98,7 +98,7 @@ impl Descriptors {
         Ok(densities)
     }
 
-    /// Cosine similarity of the vectors of some places to all: [place][vector]. That of a zero
+    /// Cosine similarity of the vectors of some places to all: `[place][vector]`. That of a zero
     /// vector with anything is 0.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 /// Returns each choice's place among the candidates and what it added.
 ///
 /// # Shapes
-/// - `similarity`: [candidate][sample of the pool]
+/// - `similarity`: `[candidate][sample of the pool]`
 pub fn greedy(similarity: &[Vec<f64>], n: usize) -> Vec<(usize, f64)> {
     let mut covered = vec![0.0_f64; similarity.first().map_or(0, Vec::len)];
     let mut left: Vec<usize> = (0..similarity.len()).collect();

@@ -28,7 +28,7 @@ pub fn entropy(probabilities: &[f32]) -> f64 {
 /// MICCAI 2017).
 ///
 /// # Shapes
-/// - `members`: [member][voxel], all of one length
+/// - `members`: `[member][voxel]`, all of one length
 pub fn disagreement(members: &[Vec<f32>]) -> f64 {
     let voxels = members.first().map_or(0, Vec::len);
     if voxels == 0 {
