@@ -33,6 +33,12 @@ oracle preset="tiny":
     cargo run --release -p dasl-net --example training_step -- {{preset}} target/training-step.safetensors
     python oracle/compare_training_step.py target/training-step.safetensors
 
+# Density of Eq. (3) by streaming beside the matrix of all similarities, with the packages of
+# oracle/requirements-density.txt installed.
+bench-density:
+    cargo build --release -p dasl-learn --example density
+    python oracle/bench_density.py target/release/examples/density
+
 # Time and memory beside PyTorch and OpenVINO, with the packages of oracle/requirements-bench.txt
 # installed; on a machine that does nothing else.
 bench-peers:

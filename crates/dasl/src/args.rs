@@ -8,6 +8,8 @@ use dasl_metrics::{RESAMPLES, ScanIds};
 use dasl_net::config::Preset;
 use dasl_net::device::{Device, GpuError, gpu};
 
+use crate::oracle_choice::OracleChoice;
+
 /// Outlines pulmonary nodules in chest CT, and learns to from few annotations.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -33,8 +35,10 @@ pub enum Command {
     Import(Import),
     /// Train a network on all annotations of a dataset
     Train(TrainArgs),
-    /// Learn from few annotations: active and self-paced rounds with a simulated reader
+    /// Learn from few annotations: active and self-paced rounds with a reader, simulated or real
     Learn(LearnArgs),
+    /// Where a run of `dasl learn` stands, also while it goes on
+    Status(StatusArgs),
     /// Outline the nodules of scans
     Segment(SegmentArgs),
     /// Compare outlines with a dataset's reference, or readers with each other
@@ -206,6 +210,10 @@ pub struct LearnArgs {
     /// Run folder; a run that is in it goes on where it stood
     #[arg(long)]
     pub out: PathBuf,
+    /// Who annotates: labels (a simulated reader, who reveals the dataset's) or queue:DIR (a
+    /// person, who answers in that folder) [default: labels]
+    #[arg(long)]
+    pub oracle: Option<OracleChoice>,
     #[command(flatten)]
     pub network: NetworkArgs,
     /// Samples annotated before the first round [default: 50]
@@ -214,13 +222,24 @@ pub struct LearnArgs {
     /// Stages in order [default: spl-al-spl]
     #[arg(long)]
     pub sequence: Option<String>,
-    /// How an active round chooses: dasl, least-confidence, random, foreground-aware-random
-    /// [default: dasl]
+    /// How an active round chooses: dasl, least-confidence, entropy, suggestive, random,
+    /// foreground-aware-random [default: dasl]
     #[arg(long)]
     pub strategy: Option<String>,
+    /// CSV file with the header sample,most: the largest weight that a sample may have in
+    /// self-paced rounds, 0 to 1
+    #[arg(long)]
+    pub curriculum: Option<PathBuf>,
     /// Annotations that the reader gives at most, the initial ones included
     #[arg(long)]
     pub budget: Option<usize>,
+}
+
+/// `dasl status`
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Run folder of `dasl learn`
+    pub run: PathBuf,
 }
 
 /// `dasl segment`

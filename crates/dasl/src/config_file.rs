@@ -7,6 +7,8 @@ use dasl_learn::LearnConfig;
 use dasl_net::config::{Config, InferConfig, NetConfig, Preset, TrainConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::oracle_choice::OracleChoice;
+
 /// Settings of the learning loop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +21,9 @@ pub struct LoopConfig {
     pub round_rate: f64,
     /// `P` of Eq. (3).
     pub descriptor: Descriptor,
+    /// Who annotates: `labels` or `queue:DIR`.
+    #[serde(default)]
+    pub oracle: OracleChoice,
     /// The engine's own settings.
     pub engine: LearnConfig,
 }
@@ -80,6 +85,7 @@ impl Settings {
             round_steps,
             round_rate: 0.3,
             descriptor: Descriptor::Output,
+            oracle: OracleChoice::Labels,
             engine: LearnConfig::default(),
         };
         Self { net, train, infer, learn }

@@ -1,15 +1,19 @@
 //! `dasl`: outlines pulmonary nodules in chest CT, and learns to from few annotations.
 
+mod annotation_store;
 mod args;
 mod bench;
 mod charts;
 mod command;
 mod config_file;
+mod curriculum;
 mod curve;
 mod network_learner;
+mod oracle_choice;
 mod outline_picture;
 mod paste;
 mod progress;
+mod queue;
 mod report;
 mod run_folder;
 mod scan_name;
@@ -28,6 +32,8 @@ pub enum Outcome {
     Done,
     /// Some inputs were set aside; they are listed.
     SomeSetAside,
+    /// The run waits for a reader.
+    Waiting,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +50,7 @@ fn main() -> ExitCode {
     match run(args) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeSetAside) => ExitCode::from(3),
+        Ok(Outcome::Waiting) => ExitCode::from(4),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -64,6 +71,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Import(Import::Scans(args)) => command::import_scans::run(&args, json),
         Command::Train(args) => command::train::run(&args, json),
         Command::Learn(args) => command::learn::run(&args, json),
+        Command::Status(args) => command::status::run(&args, json),
         Command::Segment(args) => command::segment::run(&args, json),
         Command::Evaluate(args) => command::evaluate::run(&args, json),
         Command::Froc(args) => command::froc::run(&args, json),

@@ -2,20 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dasl_learn::pseudo_label::{best_label, cross_entropy, multi_task_loss, own_mask_dice_loss};
 use dasl_learn::sample::{AnnotatedSample, PseudoSample, SampleId};
-use dasl_learn::{Answer, Audit, FineTuneReport, Learner, Oracle, Prediction, Score};
+use dasl_learn::{
+    Answer, Audit, FineTuneReport, Learner, Oracle, Prediction, Request, Score, VisitMembers,
+};
 use dasl_net::Device;
 use dasl_net::infer::Segmenter;
 use dasl_net::instance::MASK_THRESHOLD;
-use dasl_net::patch::{TrainingSample, TrainingSet};
-use dasl_net::sample::{SamplePrediction, compare, predict_sample};
+use dasl_net::patch::{Known, TrainingSample, TrainingSet};
+use dasl_net::sample::{SamplePrediction, compare, compare_given, mask_of_each, predict_sample};
 use dasl_net::trainer::{TrainError, Trainer};
 use dasl_volume::dataset::{Dataset, DatasetError};
 use indicatif::ProgressBar;
 
+use crate::annotation_store::{AnnotationError, AnnotationStore};
 use crate::command::train::validate;
 use crate::config_file::{Descriptor, Settings};
 use crate::split::{Sample, Split};
@@ -35,6 +38,9 @@ pub enum LearnerError {
     /// The weights can't be read or written.
     #[error(transparent)]
     Weights(#[from] dasl_net::weights::WeightsError),
+    /// A reader's answer can't be read.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
     /// A sample is not the dataset's.
     #[error("{0} names no nodule of the dataset: the run belongs to another one")]
     Unknown(SampleId),
@@ -48,6 +54,10 @@ pub struct NetworkLearner<'a> {
     seed: u64,
     device: Device,
     trainer: Trainer,
+    /// The weights that were loaded last.
+    loaded: Option<PathBuf>,
+    /// What a reader answers in this run; `None` where the dataset's labels are revealed.
+    pub annotations: Option<AnnotationStore>,
     /// Shows the steps of a fine-tuning.
     pub progress: ProgressBar,
 }
@@ -63,7 +73,8 @@ impl<'a> NetworkLearner<'a> {
     ) -> Self {
         let trainer = Trainer::new(settings.network(), seed, &device);
         let progress = ProgressBar::hidden();
-        Self { dataset, settings, split, seed, device, trainer, progress }
+        let (loaded, annotations) = (None, None);
+        Self { dataset, settings, split, seed, device, trainer, loaded, annotations, progress }
     }
 
     /// The network as it is, for use.
@@ -80,6 +91,37 @@ impl<'a> NetworkLearner<'a> {
         Ok(predict_sample(segmenter, self.dataset, &scan, label)?)
     }
 
+    /// The label of an annotated sample.
+    fn known(&self, id: &SampleId) -> Result<Known, LearnerError> {
+        let Some(store) = &self.annotations else { return Ok(Known::Dataset) };
+        let Sample { scan, label } = sample(id)?;
+        let record = self.dataset.scan(&scan)?;
+        Ok(store.known(id.as_str(), &record, label, self.settings.train.patch)?)
+    }
+
+    /// One model per resample, fine-tuned from the present weights.
+    fn committee(
+        &mut self,
+        resamples: &[Vec<AnnotatedSample>],
+        round: usize,
+    ) -> Result<Vec<Segmenter>, LearnerError> {
+        let (present, seed) = (self.loaded.clone(), self.seed);
+        let mut members = Vec::with_capacity(resamples.len());
+        for (member, resample) in resamples.iter().enumerate() {
+            if let Some(weights) = &present {
+                self.load(weights)?;
+            }
+            if !resample.is_empty() {
+                self.seed = seed.wrapping_add((member as u64 + 1) << 40);
+                let tuned = self.fine_tune(resample, &[], round);
+                self.seed = seed;
+                tuned?;
+            }
+            members.push(self.segmenter());
+        }
+        Ok(members)
+    }
+
     /// Annotated samples with their own label, the others with the one that the weights at entry
     /// give them; a sample whose mask is empty has none and is left out.
     fn training_set(
@@ -91,21 +133,26 @@ impl<'a> NetworkLearner<'a> {
             TrainingSet { samples: Vec::new(), background: self.split.background.clone() };
         for a in annotated {
             let Sample { scan, label } = sample(&a.id)?;
-            set.samples.push(TrainingSample { scan, label, weight: 1.0, pseudo: None });
+            let known = self.known(&a.id)?;
+            set.samples.push(TrainingSample { scan, label, weight: 1.0, known });
         }
         let segmenter = self.segmenter();
         for p in pseudo {
             let Sample { scan, label } = sample(p.id())?;
-            let own = self.predict_one(&segmenter, p.id())?.pseudo_label();
-            if own.is_some() {
-                set.samples.push(TrainingSample { scan, label, weight: p.weight(), pseudo: own });
+            if let Some(own) = self.predict_one(&segmenter, p.id())?.pseudo_label() {
+                let known = Known::Pseudo(own);
+                set.samples.push(TrainingSample { scan, label, weight: p.weight(), known });
             }
         }
         Ok(set)
     }
 }
 
-fn sample(id: &SampleId) -> Result<Sample, LearnerError> {
+/// The sample of an id.
+///
+/// # Errors
+/// If it is none.
+pub fn sample(id: &SampleId) -> Result<Sample, LearnerError> {
     Sample::parse(id.as_str()).ok_or_else(|| LearnerError::Unknown(id.clone()))
 }
 
@@ -138,6 +185,26 @@ impl Learner for NetworkLearner<'_> {
         for (i, id) in pool.iter().enumerate() {
             let own = self.predict_one(&segmenter, id)?;
             if visit(i, judged(own, self.settings.learn.descriptor)).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn predict_committee(
+        &mut self,
+        resamples: &[Vec<AnnotatedSample>],
+        pool: &[SampleId],
+        round: usize,
+        visit: VisitMembers<'_>,
+    ) -> Result<(), LearnerError> {
+        let present = self.segmenter();
+        let members = self.committee(resamples, round)?;
+        for (i, id) in pool.iter().enumerate() {
+            let Sample { scan, label } = sample(id)?;
+            let masks = mask_of_each(&present, &members, self.dataset, &scan, label)?;
+            let flat: Vec<Vec<f32>> = masks.into_iter().map(|m| m.into_iter().collect()).collect();
+            if visit(i, &flat).is_break() {
                 break;
             }
         }
@@ -195,7 +262,11 @@ impl Learner for NetworkLearner<'_> {
             .map(|id| {
                 let Sample { scan, label } = sample(id)?;
                 let own = predict_sample(&segmenter, self.dataset, &scan, label)?;
-                let (shared, a, b) = compare(&own, self.dataset, &scan, label)?;
+                let (shared, a, b) = match self.known(id)? {
+                    Known::Given(given) => compare_given(&own, &given),
+                    Known::NoNodule => (0, own.voxels(), 0),
+                    Known::Dataset | Known::Pseudo(_) => compare(&own, self.dataset, &scan, label)?,
+                };
                 let precision = (a > 0).then(|| shared as f64 / a as f64);
                 Ok(Audit { dice: dasl_metrics::dice(shared, a, b), precision })
             })
@@ -207,7 +278,9 @@ impl Learner for NetworkLearner<'_> {
     }
 
     fn load(&mut self, folder: &Path) -> Result<(), LearnerError> {
-        Ok(self.trainer.load(&folder.join(ROUND_WEIGHTS))?)
+        self.trainer.load(&folder.join(ROUND_WEIGHTS))?;
+        self.loaded = Some(folder.to_owned());
+        Ok(())
     }
 }
 
@@ -231,7 +304,7 @@ impl Oracle for HiddenLabels<'_> {
         "labels"
     }
 
-    fn annotate(&mut self, samples: &[SampleId]) -> Result<Vec<Answer>, LearnerError> {
+    fn annotate(&mut self, request: &Request) -> Result<Vec<Answer>, LearnerError> {
         let answer = |id: &SampleId| {
             let Sample { scan, label } = sample(id)?;
             let record = self.dataset.scan(&scan)?;
@@ -244,6 +317,6 @@ impl Oracle for HiddenLabels<'_> {
                 None => Ok(Answer::Declined { id: id.clone() }),
             }
         };
-        samples.iter().map(answer).collect()
+        request.questions.iter().map(|q| answer(&q.sample)).collect()
     }
 }

@@ -67,6 +67,11 @@ impl RunFolder {
         self.root.join("learn")
     }
 
+    /// What readers answered.
+    pub fn annotations(&self) -> PathBuf {
+        self.root.join("annotations")
+    }
+
     /// Writes what a new run is made of.
     ///
     /// # Errors

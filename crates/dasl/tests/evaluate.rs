@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use dasl_volume::dataset::{
-    Dataset, DatasetInfo, IgnoredRecord, NoduleRecord, ScanArrays, ScanRecord,
+    Dataset, DatasetInfo, DatasetWriter, IgnoredRecord, NoduleRecord, ScanArrays, ScanRecord,
 };
 use dasl_volume::{Geometry, LabelVolume, PointMm, VoxelPos, nifti};
 use made_up::{Ran, run_in};
@@ -30,7 +30,7 @@ fn labels(rods: &[Rod]) -> LabelVolume {
     LabelVolume::new(voxels, grid())
 }
 
-fn scan(dataset: &Dataset, id: &str, rods: &[Rod], ignored: &[[f64; 3]]) {
+fn scan(dataset: &DatasetWriter, id: &str, rods: &[Rod], ignored: &[[f64; 3]]) {
     let nodule = |&(label, at, length): &Rod| NoduleRecord {
         label,
         readers: 3,
@@ -80,12 +80,13 @@ fn dataset(root: &Path) -> Dataset {
         spacing_mm: 1.0,
         rule: "pylidc".into(),
     };
-    let dataset = Dataset::create_or_open(root, &info).unwrap();
+    let dataset = DatasetWriter::create_or_open(root, &info).unwrap();
     scan(&dataset, "a", &[(1, [2, 3, 4], 8), (2, [2, 3, 12], 4)], &[[5.0, 3.0, 20.0]]);
     scan(&dataset, "b", &[(1, [1, 1, 1], 4)], &[]);
     scan(&dataset, "c", &[], &[]);
     scan(&dataset, "d", &[(1, [1, 1, 1], 4)], &[]);
-    dataset
+    dataset.finish().unwrap();
+    Dataset::open(root).unwrap()
 }
 
 fn predict(root: &Path, id: &str, rods: &[Rod]) {

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use made_up::{kill_when, run};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// The initial training is shorter than a round's, so that a schedule carried over from one to
 /// the other would show.
@@ -188,5 +190,41 @@ fn learning_that_is_killed_at_every_step_ends_the_same() {
 
     // The same command on a finished run changes nothing.
     run(learn(&pieces)).done();
+    same(&whole, &pieces);
+}
+
+/// With a committee, which is trained anew where it was killed.
+#[test]
+fn learning_that_is_killed_at_twenty_random_moments_ends_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
+    // Four members make a round's fine-tuning five of them: short ones.
+    let config = folder.path().join("short.toml");
+    let short = CONFIG.replace("round_steps = 20", "round_steps = 2");
+    fs::write(&config, short.replace("initial_steps = 6", "initial_steps = 3")).unwrap();
+    let suggestive = |out: &Path| {
+        let own = |word: String| {
+            if word == text(&bench().config) { text(&config).to_owned() } else { word }
+        };
+        let words = command("learn", out, &["--strategy", "suggestive", "--sequence", "spl-al"]);
+        words.into_iter().map(own).collect::<Vec<_>>()
+    };
+    let start = Instant::now();
+    run(suggestive(&whole)).done();
+    let longest_ms = (start.elapsed().as_millis() as u64).max(40) / 5;
+    let mut rng = ChaCha8Rng::seed_from_u64(20);
+    let mut kills = 0;
+    while kills < 20 {
+        let (start, after) =
+            (Instant::now(), Duration::from_millis(rng.random_range(0..longest_ms)));
+        if kill_when(&suggestive(&pieces), || start.elapsed() >= after) {
+            kills += 1;
+        } else {
+            // It came to its end before: the other kills are those of another run.
+            same(&whole, &pieces);
+            fs::remove_dir_all(&pieces).unwrap();
+        }
+    }
+    run(suggestive(&pieces)).done();
     same(&whole, &pieces);
 }

@@ -1,7 +1,10 @@
 //! The settings of a run.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::sample::SampleId;
 use crate::sequence::Sequence;
 use crate::strategy::{Selection, Strategy};
 
@@ -34,6 +37,11 @@ pub struct LearnConfig {
     pub beta: f64,
     /// How an active round chooses (paper: dasl).
     pub strategy: Strategy,
+    /// K of the strategy suggestive: samples on which the committee differs most, of which
+    /// `per_round` are taken; `None` is 2 `per_round`, as in Yang et al. (K = 16, k = 8).
+    pub candidates: Option<usize>,
+    /// Models in the committee of the strategy suggestive (Yang et al.: 4).
+    pub committee: usize,
     /// Part of the choice that the strategy foreground-aware-random takes from samples in which
     /// the learner sees foreground (default 0.66).
     pub foreground_fraction: f64,
@@ -47,6 +55,9 @@ pub struct LearnConfig {
     pub descriptor_bytes: u64,
     /// Determines every choice that chance makes.
     pub seed: u64,
+    /// Psi of Eq. (4): the largest weight v that a sample may have in self-paced rounds; 1 for
+    /// those not named. 0 keeps a sample out.
+    pub curriculum: BTreeMap<SampleId, f64>,
 }
 
 impl Default for LearnConfig {
@@ -63,11 +74,14 @@ impl Default for LearnConfig {
             c: 1.0,
             beta: 1.0,
             strategy: Strategy::Dasl,
+            candidates: None,
+            committee: 4,
             foreground_fraction: 0.66,
             budget: None,
             patience: None,
             descriptor_bytes: 256 << 20,
             seed: 0,
+            curriculum: BTreeMap::new(),
         }
     }
 }
@@ -101,12 +115,23 @@ impl LearnConfig {
         at_least_one("spl_rounds", self.spl_rounds)?;
         at_least_one("al_rounds", self.al_rounds)?;
         at_least_one("patience", self.patience.unwrap_or(1))?;
+        require("committee", &self.committee, self.committee >= 2, "at least 2")?;
+        let enough = self.candidates() >= self.per_round;
+        require("candidates", &self.candidates(), enough, "at least per_round")?;
+        for most in self.curriculum.values() {
+            require("curriculum", most, (0.0..=1.0).contains(most), "in 0 to 1 for every sample")?;
+        }
         positive("lambda_0", self.lambda_0)?;
         positive("c", self.c)?;
         not_negative("alpha", self.alpha)?;
         not_negative("beta", self.beta)?;
         let fraction = self.foreground_fraction;
         require("foreground_fraction", &fraction, (0.0..=1.0).contains(&fraction), "in 0 to 1")
+    }
+
+    /// K of the strategy suggestive.
+    pub fn candidates(&self) -> usize {
+        self.candidates.unwrap_or(self.per_round.saturating_mul(2))
     }
 
     /// How an active round chooses.
@@ -162,5 +187,9 @@ mod tests {
             "foreground_fraction"
         );
         assert_eq!(named(LearnConfig { patience: Some(0), ..paper() }), "patience");
+        assert_eq!(named(LearnConfig { candidates: Some(19), ..paper() }), "candidates");
+        assert_eq!(named(LearnConfig { committee: 1, ..paper() }), "committee");
+        let curriculum = BTreeMap::from([("a".into(), 1.5)]);
+        assert_eq!(named(LearnConfig { curriculum, ..paper() }), "curriculum");
     }
 }

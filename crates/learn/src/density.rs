@@ -4,6 +4,8 @@
 //! `sum_j cos(P_d, P_j) = unit(P_d) . sum_j unit(P_j)`: a first pass over the pool adds up the
 //! unit vectors, a second one takes the products; time is linear in D and memory is one vector.
 
+use rayon::prelude::*;
+
 /// Sum of the unit vectors of a pool, in double precision.
 #[derive(Debug, Clone, Default)]
 pub struct UnitSum {
@@ -21,16 +23,30 @@ impl UnitSum {
     /// direction and adds nothing. All vectors of a pool have one length; a longer one is as if
     /// the others ended in zeros.
     pub fn add(&mut self, vector: &[f32]) {
-        if self.sum.len() < vector.len() {
-            self.sum.resize(vector.len(), 0.0);
+        self.add_all(vector, vector.len());
+    }
+
+    /// Adds vectors of one length that lie one after the other. Every number is added up in the
+    /// order of the vectors, whatever the number of threads.
+    pub(crate) fn add_all(&mut self, vectors: &[f32], length: usize) {
+        if self.sum.len() < length {
+            self.sum.resize(length, 0.0);
         }
-        self.count += 1;
-        let norm = norm(vector);
-        if norm > 0.0 {
-            for (sum, &x) in self.sum.iter_mut().zip(vector) {
-                *sum += f64::from(x) / norm;
+        let scale = |vector: &[f32]| match norm(vector) {
+            0.0 => 0.0,
+            norm => 1.0 / norm,
+        };
+        let scales: Vec<f64> = vectors.par_chunks(length.max(1)).map(scale).collect();
+        // A vector without numbers has no chunk.
+        self.count += scales.len().max(usize::from(length == 0));
+        let parts = self.sum[..length].par_chunks_mut(PART).enumerate();
+        parts.for_each(|(part, sum)| {
+            for (vector, scale) in vectors.chunks(length).zip(&scales) {
+                for (sum, &x) in sum.iter_mut().zip(&vector[part * PART..]) {
+                    *sum += f64::from(x) * scale;
+                }
             }
-        }
+        });
     }
 
     /// Density of one vector of the pool (second pass): its mean cosine similarity to all others,
@@ -47,13 +63,34 @@ impl UnitSum {
         if norm == 0.0 {
             return 0.0;
         }
-        let product: f64 = self.sum.iter().zip(vector).map(|(s, &x)| s * f64::from(x)).sum();
-        ((product / norm - 1.0) / (self.count - 1) as f64).clamp(-1.0, 1.0)
+        ((dot(&self.sum, vector) / norm - 1.0) / (self.count - 1) as f64).clamp(-1.0, 1.0)
     }
 }
 
-fn norm(vector: &[f32]) -> f64 {
-    vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+/// Numbers that one task adds up.
+const PART: usize = 1 << 12;
+/// Partial sums that a processor adds side by side; their number fixes the order of addition.
+const LANES: usize = 16;
+
+/// Length of a vector.
+pub(crate) fn norm(vector: &[f32]) -> f64 {
+    dot(vector, vector).sqrt()
+}
+
+/// Product of two vectors, in double precision; the longer one is as if it ended with the shorter.
+pub(crate) fn dot<T: Copy + Into<f64>>(a: &[T], b: &[f32]) -> f64 {
+    let both = a.len().min(b.len());
+    let (a, b) = (&a[..both], &b[..both]);
+    let mut lanes = [0.0; LANES];
+    let (whole_a, whole_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = whole_a.remainder().iter().zip(whole_b.remainder());
+    let rest: f64 = rest.map(|(&x, &y)| x.into() * f64::from(y)).sum();
+    for (a, b) in whole_a.zip(whole_b) {
+        for ((lane, &x), &y) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += x.into() * f64::from(y);
+        }
+    }
+    lanes.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

@@ -52,6 +52,10 @@ pub struct Audit {
     pub precision: Option<f64>,
 }
 
+/// Takes a sample's place in the pool and, per member of a committee, the foreground probability of
+/// every voxel; breaks to stop.
+pub type VisitMembers<'a> = &'a mut dyn FnMut(usize, &[Vec<f32>]) -> ControlFlow<()>;
+
 /// A model that can be trained a little further at a time.
 ///
 /// A run repeats itself bit for bit only if each method's result depends on nothing but the
@@ -73,6 +77,22 @@ pub trait Learner {
         &mut self,
         pool: &[SampleId],
         visit: &mut dyn FnMut(usize, Prediction) -> ControlFlow<()>,
+    ) -> Result<(), Self::Error>;
+
+    /// Trains a committee, one model on each of `resamples` (drawn with replacement from the
+    /// annotated samples), each from the weights at entry, and hands to `visit` what the members
+    /// think of every sample of the pool: its place in `pool` and, per member, the foreground
+    /// probability of every voxel, the same voxels for all members. Stops if `visit` breaks. The
+    /// engine loads the present weights again afterwards.
+    ///
+    /// # Errors
+    /// If a sample can't be read or predicted, or a training diverges.
+    fn predict_committee(
+        &mut self,
+        resamples: &[Vec<AnnotatedSample>],
+        pool: &[SampleId],
+        round: usize,
+        visit: VisitMembers<'_>,
     ) -> Result<(), Self::Error>;
 
     /// Fine-tunes on annotated samples with weight 1 and on pseudo-labelled ones with their

@@ -7,11 +7,12 @@
 
 pub mod config;
 pub mod density;
-mod descriptor;
+pub mod descriptor;
 pub mod engine;
 pub mod error;
 pub mod learner;
 pub mod ledger;
+pub mod max_cover;
 pub mod observer;
 pub mod oracle;
 pub mod pace;
@@ -29,10 +30,10 @@ pub mod uncertainty;
 pub use config::{ConfigError, LearnConfig};
 pub use engine::{Outcome, Run};
 pub use error::RunError;
-pub use learner::{Audit, FineTuneReport, Learner, Prediction, Score};
+pub use learner::{Audit, FineTuneReport, Learner, Prediction, Score, VisitMembers};
 pub use ledger::{Entry, Usage};
 pub use observer::{Event, Observer};
-pub use oracle::{Answer, Oracle};
+pub use oracle::{Answer, Oracle, Question, Request};
 pub use pace::Pace;
 pub use sample::{AnnotatedSample, PseudoSample, SampleId};
 pub use scoring::SampleScore;

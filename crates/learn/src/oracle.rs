@@ -1,10 +1,13 @@
 //! Who annotates.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::sample::SampleId;
+use crate::state::RoundKind;
+use crate::strategy::{Choice, Strategy};
 
 /// What became of a sample the oracle was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,32 @@ impl Answer {
     }
 }
 
+/// A sample to annotate and why it was chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// The sample.
+    pub sample: SampleId,
+    /// What the strategy knew of it; `None` if it was drawn for the initial training.
+    pub choice: Option<Choice>,
+}
+
+/// What an oracle is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The round.
+    pub round: usize,
+    /// What it does.
+    pub kind: RoundKind,
+    /// How its samples were chosen.
+    pub strategy: Strategy,
+    /// Folder of the learner's present weights.
+    pub weights: PathBuf,
+    /// Samples that the round asks for in all, those already answered included.
+    pub of: usize,
+    /// Samples without an answer yet, in the order in which they were chosen.
+    pub questions: Vec<Question>,
+}
+
 /// Somebody who can label samples: hidden true labels, or a person.
 pub trait Oracle {
     /// Why something failed.
@@ -47,5 +76,5 @@ pub trait Oracle {
     ///
     /// # Errors
     /// If the oracle can't be reached or its answer can't be read.
-    fn annotate(&mut self, samples: &[SampleId]) -> Result<Vec<Answer>, Self::Error>;
+    fn annotate(&mut self, request: &Request) -> Result<Vec<Answer>, Self::Error>;
 }

@@ -9,8 +9,8 @@ use crate::descriptor::Descriptors;
 use crate::error::RunError;
 use crate::learner::{Learner, Prediction};
 use crate::observer::{Event, Observer};
-use crate::sample::SampleId;
-use crate::uncertainty::least_confidence;
+use crate::sample::{AnnotatedSample, SampleId};
+use crate::uncertainty::{disagreement, entropy, least_confidence};
 
 /// What the learner thinks of one sample of the pool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,8 +20,14 @@ pub struct SampleScore {
     pub id: SampleId,
     /// Eq. (2).
     pub uncertainty: f64,
+    /// Mean entropy of the voxels.
+    #[serde(default)]
+    pub entropy: f64,
     /// The density of Eq. (3); `None` in rounds that don't need it.
     pub density: Option<f64>,
+    /// How much a committee differs on it; `None` in rounds without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variance: Option<f64>,
     /// `l_i`, the loss under the learner's own best pseudo-label.
     pub loss: f64,
     /// Whether the learner sees any foreground.
@@ -31,19 +37,21 @@ pub struct SampleScore {
 /// What to compute and where.
 pub(crate) struct Scoring<'a> {
     pub(crate) round: usize,
+    pub(crate) descriptors: bool,
     pub(crate) density: bool,
     pub(crate) memory_bytes: u64,
     pub(crate) scratch_folder: &'a Path,
 }
 
 impl Scoring<'_> {
-    /// Asks the learner for every sample once; the scores are in the order of `pool`.
+    /// Asks the learner for every sample once; the scores are in the order of `pool`, and so are
+    /// the descriptors, if they are asked for.
     pub(crate) fn score<L: Learner>(
         &self,
         learner: &mut L,
         pool: &[SampleId],
         observer: &mut dyn Observer,
-    ) -> Result<Vec<SampleScore>, RunError> {
+    ) -> Result<(Vec<SampleScore>, Option<Descriptors>), RunError> {
         let mut gathered = Gathered {
             scoring: self,
             pool,
@@ -70,6 +78,56 @@ impl Scoring<'_> {
         }
         predicted.map_err(RunError::learner(self.round, "predict"))?;
         gathered.finish()
+    }
+
+    /// Asks a committee for every sample once; how much it differs, in the order of `pool`.
+    pub(crate) fn disagreements<L: Learner>(
+        &self,
+        learner: &mut L,
+        resamples: &[Vec<AnnotatedSample>],
+        pool: &[SampleId],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<f64>, RunError> {
+        let mut found = vec![None; pool.len()];
+        let (mut done, mut failure) = (0, None);
+        let mut take = |index: usize, members: &[Vec<f32>]| {
+            let of = |problem| {
+                let id = pool.get(index).map_or("outside the pool", SampleId::as_str);
+                Err(self.bad(format!("committee's view of sample {id}"), problem))
+            };
+            let voxels = members.first().map_or(0, Vec::len);
+            if found.get(index) != Some(&None) {
+                return of("came twice or is of no sample");
+            }
+            if members.len() != resamples.len() || members.iter().any(|m| m.len() != voxels) {
+                return of("is not one volume of the same size from every member");
+            }
+            if !members.iter().flatten().all(|p| (0.0..=1.0).contains(p)) {
+                return of("is not all in 0 to 1");
+            }
+            found[index] = Some(disagreement(members));
+            done += 1;
+            stop_on_break(observer.event(&Event::Predicted { done, of: pool.len() }))
+        };
+        let predicted = learner.predict_committee(
+            resamples,
+            pool,
+            self.round,
+            &mut |index, members| match take(index, members) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        );
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        predicted.map_err(RunError::learner(self.round, "train a committee"))?;
+        let missing =
+            |id: &SampleId| self.bad(format!("committee's view of sample {id}"), "did not come");
+        pool.iter().zip(found).map(|(id, found)| found.ok_or_else(|| missing(id))).collect()
     }
 
     fn bad(&self, what: String, problem: &'static str) -> RunError {
@@ -107,9 +165,9 @@ impl Gathered<'_> {
         if !(prediction.loss.is_finite() && prediction.loss >= 0.0) {
             return Err(scoring.bad(of("loss"), "is not a number from 0 on"));
         }
-        if scoring.density {
+        if scoring.descriptors {
             if prediction.descriptor.is_empty() {
-                return Err(scoring.bad(of("descriptor"), "is empty, but Eq. (3) needs it"));
+                return Err(scoring.bad(of("descriptor"), "is empty, but the strategy needs it"));
             }
             if !prediction.descriptor.iter().all(|x| x.is_finite()) {
                 return Err(scoring.bad(of("descriptor"), "is not all finite"));
@@ -119,7 +177,9 @@ impl Gathered<'_> {
         self.scores[index] = Some(SampleScore {
             id: id.clone(),
             uncertainty: least_confidence(&prediction.probabilities),
+            entropy: entropy(&prediction.probabilities),
             density: None,
+            variance: None,
             loss: prediction.loss,
             foreground: prediction.foreground,
         });
@@ -148,19 +208,19 @@ impl Gathered<'_> {
         store.put(index, descriptor).map_err(io)
     }
 
-    fn finish(self) -> Result<Vec<SampleScore>, RunError> {
+    fn finish(mut self) -> Result<(Vec<SampleScore>, Option<Descriptors>), RunError> {
         let mut scores = Vec::with_capacity(self.pool.len());
         for (id, score) in self.pool.iter().zip(self.scores) {
             let missing = || self.scoring.bad(format!("prediction of sample {id}"), "did not come");
             scores.push(score.ok_or_else(missing)?);
         }
-        if let Some(mut descriptors) = self.descriptors {
+        if let Some(descriptors) = self.descriptors.as_mut().filter(|_| self.scoring.density) {
             let densities =
                 descriptors.densities().map_err(RunError::io(self.scoring.scratch_folder))?;
             for (score, density) in scores.iter_mut().zip(densities) {
                 score.density = Some(density);
             }
         }
-        Ok(scores)
+        Ok((scores, self.descriptors))
     }
 }

@@ -1,6 +1,8 @@
 //! Self-paced weights: the objective in v with fixed w, Eq. (4) to (6), and its minimum, Eq. (8).
 //!
-//! The feasible region Psi is [0, 1]^n. Losses must not be negative (see
+//! The feasible region Psi is [0, 1]^n, or with a curriculum the box of all v with
+//! `0 <= v_i <= most_i`. The objective is a sum over samples, each convex in its `v_i`, so on the
+//! box its minimum is Eq. (8) cut at `most_i`. Losses must not be negative (see
 //! [`crate::pseudo_label`] for the Dice term).
 
 /// Eq. (4) with fixed w: `E(v) = C sum_i v_i l_i + f(v; lambda)`.
@@ -25,6 +27,11 @@ pub fn gradient(c: f64, loss: f64, weight: f64, lambda: f64) -> f64 {
 pub fn weight(c: f64, loss: f64, lambda: f64) -> f64 {
     let loss = c * loss.max(0.0);
     if loss < lambda { 1.0 - loss / lambda } else { 0.0 }
+}
+
+/// Eq. (8) where the curriculum allows a weight of at most `most`, in [0, 1].
+pub fn weight_up_to(most: f64, c: f64, loss: f64, lambda: f64) -> f64 {
+    weight(c, loss, lambda).min(most)
 }
 
 #[cfg(test)]
@@ -65,6 +72,21 @@ mod tests {
                     prop_assert!(least <= objective(c, &losses, &moved, lambda) + 1e-12);
                 }
             }
+        }
+
+        #[test]
+        fn a_curriculum_keeps_the_minimum_in_its_box(
+            samples in proptest::collection::vec(
+                (0.0..3.0_f64, 0.0..=1.0_f64, 0.0..=1.0_f64), 1..12),
+            c in 0.1..3.0_f64, lambda in 0.01..3.0_f64,
+        ) {
+            let losses: Vec<f64> = samples.iter().map(|s| s.0).collect();
+            let best: Vec<f64> =
+                samples.iter().map(|&(l, most, _)| weight_up_to(most, c, l, lambda)).collect();
+            let other: Vec<f64> = samples.iter().map(|&(_, most, part)| most * part).collect();
+            prop_assert!(best.iter().zip(&samples).all(|(v, s)| (0.0..=s.1).contains(v)));
+            let least = objective(c, &losses, &best, lambda);
+            prop_assert!(least <= objective(c, &losses, &other, lambda) + 1e-12);
         }
 
         #[test]

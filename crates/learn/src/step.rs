@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::descriptor::Descriptors;
 use crate::error::RunError;
 use crate::learner::{FineTuneReport, Learner, Score};
 use crate::ledger::{AnnotationSource, Entry, Ledger, PseudoLabelAudit, PseudoLabelSource, Usage};
+use crate::max_cover::greedy;
 use crate::observer::{Event, Observer};
-use crate::oracle::{Answer, Oracle};
+use crate::oracle::{Answer, Oracle, Question, Request};
 use crate::run_folder::{RunFolder, START_WEIGHTS, round_weights};
 use crate::sample::{AnnotatedSample, PseudoSample, SampleId};
-use crate::scoring::{Scoring, stop_on_break};
-use crate::self_paced::weight;
+use crate::scoring::{SampleScore, Scoring, stop_on_break};
+use crate::self_paced::weight_up_to;
 use crate::state::{Answered, Phase, PseudoChoice, RoundKind, RoundPlan, RoundRecord, RunState};
-use crate::strategy::initial_choice;
+use crate::strategy::{Choice, Neighbour, Strategy, initial_choice};
+
+/// Nearest samples that a reader is told of.
+const NEAREST: usize = 3;
 
 /// One step after the other; each ends by saving the state.
 pub(crate) struct Step<'a> {
@@ -76,26 +81,38 @@ impl Step<'_> {
     pub(crate) fn predict<L: Learner>(&mut self, learner: &mut L) -> Result<(), RunError> {
         let config = &self.state.config;
         let active = self.state.kind == RoundKind::Al;
+        let committee = active && config.strategy == Strategy::Suggestive;
+        // beta = 0 is Eq. (2): no density needed.
+        let density = active && config.strategy.needs_density() && config.beta > 0.0;
         let scoring = Scoring {
             round: self.state.round,
-            // beta = 0 is Eq. (2): no density needed.
-            density: active && config.strategy.needs_density() && config.beta > 0.0,
+            descriptors: density || committee,
+            density,
             memory_bytes: config.descriptor_bytes,
             scratch_folder: self.folder.path(),
         };
-        let scores = scoring.score(learner, &self.state.pool, self.observer)?;
+        let (mut scores, descriptors) = scoring.score(learner, &self.state.pool, self.observer)?;
+        if committee {
+            let resamples = self.resamples(config.committee);
+            let found =
+                scoring.disagreements(learner, &resamples, &self.state.pool, self.observer)?;
+            scores.iter_mut().zip(found).for_each(|(s, variance)| s.variance = Some(variance));
+            if let Some(weights) = &self.state.weights {
+                self.folder.load_weights(learner, weights, self.state.round)?;
+            }
+        }
         self.folder.save_scores(self.state.round, &scores)?;
         if active {
-            let n = config.per_round.min(self.state.budget_left().unwrap_or(usize::MAX));
-            let chosen = config.selection().select(&scores, n, &mut self.rng());
+            let chosen = self.choose(&scores, descriptors)?;
             return self
                 .save(Phase::Annotate { plan: RoundPlan { chosen, ..RoundPlan::default() } });
         }
         let (c, lambda) = (config.c, self.state.pace.lambda);
+        let most = |id: &SampleId| config.curriculum.get(id).copied().unwrap_or(1.0);
         let pseudo = scores
             .into_iter()
             .map(|s| PseudoChoice {
-                weight: weight(c, s.loss, lambda),
+                weight: weight_up_to(most(&s.id), c, s.loss, lambda),
                 sample: s.id,
                 loss: s.loss,
                 uncertainty: s.uncertainty,
@@ -103,6 +120,47 @@ impl Step<'_> {
             .filter(|p| p.weight > 0.0)
             .collect();
         self.save(Phase::FineTune { plan: RoundPlan { pseudo, ..RoundPlan::default() } })
+    }
+
+    /// The annotated samples, drawn with replacement for each member of a committee.
+    fn resamples(&self, members: usize) -> Vec<Vec<AnnotatedSample>> {
+        let annotated = &self.state.annotated;
+        let mut rng = self.rng();
+        // Apart from the stream that the round's choices are drawn from.
+        rng.set_stream(self.state.round as u64 | 1 << 63);
+        let mut draw = || annotated[rng.random_range(0..annotated.len())].clone();
+        (0..members).map(|_| annotated.iter().map(|_| draw()).collect()).collect()
+    }
+
+    /// What an active round has annotated, with the nearest samples of each.
+    fn choose(
+        &self,
+        scores: &[SampleScore],
+        descriptors: Option<Descriptors>,
+    ) -> Result<Vec<Choice>, RunError> {
+        let config = &self.state.config;
+        let n = config.per_round.min(self.state.budget_left().unwrap_or(usize::MAX));
+        let suggestive = config.strategy == Strategy::Suggestive;
+        let asked = if suggestive { config.candidates().max(n) } else { n };
+        let mut chosen = config.selection().select(scores, asked, &mut self.rng());
+        let Some(mut descriptors) = descriptors else { return Ok(chosen) };
+        // The pool is sorted by id.
+        let pool = &self.state.pool;
+        let place = |c: &Choice| pool.binary_search(&c.sample.id).unwrap_or_default();
+        let places: Vec<usize> = chosen.iter().map(place).collect();
+        let mut cosines = descriptors.cosines(&places).map_err(RunError::io(self.folder.path()))?;
+        if suggestive {
+            (chosen, cosines) = greedy(&cosines, n)
+                .into_iter()
+                .map(|(i, gain)| {
+                    (Choice { score: Some(gain), ..chosen[i].clone() }, cosines[i].clone())
+                })
+                .unzip();
+        }
+        for (choice, cosines) in chosen.iter_mut().zip(&cosines) {
+            choice.nearest = nearest(pool, &choice.sample.id, cosines);
+        }
+        Ok(chosen)
     }
 
     /// Asks the oracle; returns what it has not answered yet, or goes on.
@@ -116,10 +174,12 @@ impl Step<'_> {
         let asked = plan.pending();
         if !asked.is_empty() {
             self.tell(&Event::Asking { samples: &asked })?;
-            let answers = oracle.annotate(&asked).map_err(|source| RunError::Oracle {
-                round,
-                oracle: oracle.name().to_owned(),
-                source: Box::new(source),
+            let answers = oracle.annotate(&self.request(&plan, &asked)).map_err(|source| {
+                RunError::Oracle {
+                    round,
+                    oracle: oracle.name().to_owned(),
+                    source: Box::new(source),
+                }
             })?;
             for answer in answers {
                 let id = answer.id().clone();
@@ -140,6 +200,21 @@ impl Step<'_> {
         self.move_answered(&plan);
         self.save(Phase::FineTune { plan })?;
         Ok(None)
+    }
+
+    fn request(&self, plan: &RoundPlan, asked: &[SampleId]) -> Request {
+        let question = |sample: &SampleId| Question {
+            sample: sample.clone(),
+            choice: plan.chosen.iter().find(|c| c.sample.id == *sample).cloned(),
+        };
+        Request {
+            round: self.state.round,
+            kind: self.state.kind,
+            strategy: self.state.config.strategy,
+            weights: self.folder.path().join(self.state.weights.as_deref().unwrap_or_default()),
+            of: plan.drawn.len() + plan.chosen.len(),
+            questions: asked.iter().map(question).collect(),
+        }
     }
 
     /// Compares pseudo-labels with the new annotations: of each sample the one it was last
@@ -337,6 +412,17 @@ impl Step<'_> {
         entries.sort_by(|a, b| a.sample.cmp(&b.sample));
         entries
     }
+}
+
+/// The samples of the pool most like one of them, nearest first; of equally near ones the smaller
+/// id first. `cosines` are its similarities to the pool.
+fn nearest(pool: &[SampleId], to: &SampleId, cosines: &[f64]) -> Vec<Neighbour> {
+    let others = pool.iter().zip(cosines).filter(|(id, _)| *id != to);
+    let mut near: Vec<Neighbour> =
+        others.map(|(id, &cosine)| Neighbour { sample: id.clone(), cosine }).collect();
+    near.sort_by(|a, b| b.cosine.total_cmp(&a.cosine).then_with(|| a.sample.cmp(&b.sample)));
+    near.truncate(NEAREST);
+    near
 }
 
 /// Folder of the weights a round begins with.

@@ -16,6 +16,12 @@ pub enum Strategy {
     Dasl,
     /// The top N by Eq. (2), uncertainty alone.
     LeastConfidence,
+    /// The top N by the mean entropy of the voxels.
+    Entropy,
+    /// Suggestive annotation (Yang et al., MICCAI 2017): of the K samples on which a committee of
+    /// models differs most, the N that together are most like the whole pool (see
+    /// [`crate::max_cover`]).
+    Suggestive,
     /// N at random.
     Random,
     /// A part of the N at random from the samples in which the learner sees foreground, the rest
@@ -25,6 +31,16 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Dasl,
+        Self::LeastConfidence,
+        Self::Entropy,
+        Self::Suggestive,
+        Self::Random,
+        Self::ForegroundAwareRandom,
+    ];
+
     /// Whether it asks for the density of Eq. (3).
     pub fn needs_density(self) -> bool {
         self == Self::Dasl
@@ -43,6 +59,15 @@ pub struct Selection {
     pub foreground_fraction: f64,
 }
 
+/// A sample of the pool that is like another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// The sample.
+    pub sample: SampleId,
+    /// Cosine similarity of the two descriptors.
+    pub cosine: f64,
+}
+
 /// A chosen sample and the score by which it was chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
@@ -51,6 +76,16 @@ pub struct Choice {
     pub sample: SampleScore,
     /// What was ranked; `None` where chance chose.
     pub score: Option<f64>,
+    /// The samples of the pool that are most like it, nearest first; none in rounds without
+    /// descriptors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<Neighbour>,
+}
+
+impl Choice {
+    fn new(sample: &SampleScore, score: Option<f64>) -> Self {
+        Self { sample: sample.clone(), score, nearest: Vec::new() }
+    }
 }
 
 impl Selection {
@@ -64,6 +99,9 @@ impl Selection {
                 top(sorted, n, |s| combine(s.uncertainty, s.density.unwrap_or(1.0), self.beta))
             }
             Strategy::LeastConfidence => top(sorted, n, |s| s.uncertainty),
+            Strategy::Entropy => top(sorted, n, |s| s.entropy),
+            // The first of its two steps: what the committee differs most on.
+            Strategy::Suggestive => top(sorted, n, |s| s.variance.unwrap_or(0.0)),
             Strategy::Random => chance(draw(sorted, n, rng).0),
             Strategy::ForegroundAwareRandom => {
                 let wanted = (n as f64 * self.foreground_fraction).round() as usize;
@@ -81,7 +119,7 @@ impl Selection {
 
 fn top(sorted: Vec<&SampleScore>, n: usize, score: impl Fn(&SampleScore) -> f64) -> Vec<Choice> {
     let mut choices: Vec<Choice> =
-        sorted.into_iter().map(|s| Choice { sample: s.clone(), score: Some(score(s)) }).collect();
+        sorted.into_iter().map(|s| Choice::new(s, Some(score(s)))).collect();
     let by_score = |c: &Choice| c.score.unwrap_or_default();
     choices.sort_by(|a, b| {
         by_score(b).total_cmp(&by_score(a)).then_with(|| a.sample.id.cmp(&b.sample.id))
@@ -91,7 +129,7 @@ fn top(sorted: Vec<&SampleScore>, n: usize, score: impl Fn(&SampleScore) -> f64)
 }
 
 fn chance(chosen: Vec<&SampleScore>) -> Vec<Choice> {
-    chosen.into_iter().map(|s| Choice { sample: s.clone(), score: None }).collect()
+    chosen.into_iter().map(|s| Choice::new(s, None)).collect()
 }
 
 /// Draws `n` without replacement: what is drawn, and the rest.
@@ -126,7 +164,15 @@ mod tests {
     use super::Strategy;
 
     fn sample(id: &str, uncertainty: f64, density: f64, foreground: bool) -> SampleScore {
-        SampleScore { id: id.into(), uncertainty, density: Some(density), loss: 0.1, foreground }
+        SampleScore {
+            id: id.into(),
+            uncertainty,
+            entropy: 1.0 - uncertainty,
+            density: Some(density),
+            variance: Some(density / 2.0),
+            loss: 0.1,
+            foreground,
+        }
     }
 
     fn select(strategy: Strategy, beta: f64, pool: &[SampleScore], n: usize) -> Vec<String> {
@@ -147,6 +193,8 @@ mod tests {
         assert_eq!(select(Strategy::Dasl, 1.0, &pool, 3), ["d", "b", "c"]);
         assert_eq!(select(Strategy::LeastConfidence, 1.0, &pool, 3), ["c", "a", "b"]);
         assert_eq!(select(Strategy::Dasl, 0.0, &pool, 3), ["c", "a", "b"]);
+        assert_eq!(select(Strategy::Entropy, 1.0, &pool, 3), ["d", "a", "b"]);
+        assert_eq!(select(Strategy::Suggestive, 1.0, &pool, 3), ["d", "b", "c"]);
         assert_eq!(select(Strategy::Dasl, 1.0, &pool, 9).len(), 4);
         assert!(select(Strategy::Random, 1.0, &[], 2).is_empty());
     }
@@ -173,12 +221,7 @@ mod tests {
     }
 
     fn strategies() -> impl proptest::strategy::Strategy<Value = Strategy> {
-        prop_oneof![
-            Just(Strategy::Dasl),
-            Just(Strategy::LeastConfidence),
-            Just(Strategy::Random),
-            Just(Strategy::ForegroundAwareRandom),
-        ]
+        proptest::sample::select(Strategy::ALL.to_vec())
     }
 
     proptest! {

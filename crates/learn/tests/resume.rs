@@ -6,7 +6,9 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use dasl_learn::{Event, FinishReason, LearnConfig, Observer, Outcome, Run, RunError};
+use dasl_learn::{Event, FinishReason, LearnConfig, Observer, Outcome, Run, RunError, Strategy};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use toy::{Fuse, Labels, Logistic, World};
 
 /// Every kind of round, audits, choices by density, and a budget that ends the last active stage.
@@ -76,10 +78,20 @@ fn process(
     failing: Failing,
     fuse: usize,
 ) -> Result<Outcome, RunError> {
+    process_of(&config(), world, folder, failing, fuse)
+}
+
+fn process_of(
+    config: &LearnConfig,
+    world: &World,
+    folder: &Path,
+    failing: Failing,
+    fuse: usize,
+) -> Result<Outcome, RunError> {
     let mut run = if folder.join("state.json").exists() {
         Run::open(folder)?
     } else {
-        Run::create(folder, config(), world.ids(), Vec::new())?
+        Run::create(folder, config.clone(), world.ids(), Vec::new())?
     };
     let mut learner = Logistic::new(world);
     let mut oracle = Labels::default();
@@ -135,6 +147,63 @@ fn killed_again_and_again() {
         fuse = (fuse + 5) % 23;
     }
     assert_eq!(left(folder.path()), undisturbed);
+}
+
+/// One run of every strategy, killed at 20 moments that chance chooses.
+#[test]
+fn killed_at_twenty_random_moments() {
+    let world = World::new(9);
+    let mut rng = ChaCha8Rng::seed_from_u64(20);
+    for strategy in Strategy::ALL {
+        let config = LearnConfig { strategy, ..config() };
+        let whole = tempfile::tempdir().expect("a folder");
+        process_of(&config, &world, whole.path(), Failing::Oracle, usize::MAX).expect("a run");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut kills = 0;
+        while kills < 20 {
+            let failing = [Failing::Learner, Failing::Oracle, Failing::Observer];
+            let failing = failing[rng.random_range(0..3)];
+            if process_of(&config, &world, folder.path(), failing, rng.random_range(0..12)).is_ok()
+            {
+                // It came to its end before: the other kills are those of another run.
+                assert_eq!(left(folder.path()), left(whole.path()), "{strategy:?}");
+                fs::remove_dir_all(folder.path()).expect("removed");
+            } else {
+                kills += 1;
+            }
+        }
+        process_of(&config, &world, folder.path(), Failing::Oracle, usize::MAX).expect("the rest");
+        assert_eq!(left(folder.path()), left(whole.path()), "{strategy:?}");
+    }
+}
+
+/// A full disk is an error that names the file, and no end of the run.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_named_and_the_run_goes_on_later() {
+    let world = World::new(9);
+    let undisturbed = undisturbed(&world);
+    for (file, named) in [
+        ("state.partial", "state.json"),
+        ("rounds/0001/scores.partial", "rounds/0001/scores.jsonl"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        // Up to the first step, so that the folder is there.
+        assert!(process(&world, folder.path(), Failing::Observer, 2).is_err());
+        let full = folder.path().join(file);
+        fs::create_dir_all(full.parent().expect("a folder")).expect("made");
+        std::os::unix::fs::symlink("/dev/full", &full).expect("linked");
+        let error = process(&world, folder.path(), Failing::Oracle, usize::MAX)
+            .expect_err("nothing can be written");
+        let RunError::Io { path, .. } = &error else { panic!("{error:?}") };
+        assert!(
+            path.starts_with(folder.path()) && path.to_string_lossy().contains(named),
+            "{error}"
+        );
+        fs::remove_file(&full).expect("room again");
+        process(&world, folder.path(), Failing::Oracle, usize::MAX).expect("the rest");
+        assert_eq!(left(folder.path()), undisturbed, "{file}");
+    }
 }
 
 #[test]

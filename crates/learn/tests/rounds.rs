@@ -10,7 +10,8 @@ use std::path::Path;
 use dasl_learn::ledger::read_ledger;
 use dasl_learn::{
     AnnotatedSample, Audit, Entry, FineTuneReport, FinishReason, LearnConfig, Learner, Outcome,
-    Prediction, PseudoSample, RoundKind, Run, RunError, RunState, SampleId, Score, Strategy, Usage,
+    Prediction, PseudoSample, Request, RoundKind, Run, RunError, RunState, SampleId, Score,
+    Strategy, Usage, VisitMembers,
 };
 use toy::{Labels, Logistic, World};
 
@@ -22,6 +23,7 @@ struct Ran {
     asked: Vec<SampleId>,
     entered_with: BTreeMap<usize, [f64; 3]>,
     audited_with: BTreeMap<SampleId, [f64; 3]>,
+    requests: Vec<Request>,
 }
 
 fn run_with(world: &World, config: LearnConfig, mut oracle: Labels) -> Ran {
@@ -37,6 +39,7 @@ fn run_with(world: &World, config: LearnConfig, mut oracle: Labels) -> Ran {
         entries,
         seen: learner.seen,
         asked: oracle.asked,
+        requests: oracle.requests,
         entered_with: learner.entered_with,
         audited_with: learner.audited_with,
     }
@@ -112,6 +115,94 @@ fn active_choices_lie_nearer_to_the_boundary_than_chance() {
     let chance = distance(Strategy::Random);
     assert!(distance(Strategy::LeastConfidence) < 0.5 * chance);
     assert!(distance(Strategy::Dasl) < 0.8 * chance);
+}
+
+#[test]
+fn suggestive_annotation_takes_n_of_the_k_that_the_committee_differs_on() {
+    let world = World::new(60);
+    let config = LearnConfig {
+        strategy: Strategy::Suggestive,
+        candidates: Some(6),
+        al_rounds: 1,
+        ..config("al")
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut run = Run::create(folder.path(), config, world.ids(), Vec::new()).expect("a run");
+    let (mut learner, mut oracle) = (Logistic::new(&world), Labels::default());
+    run.advance(&mut learner, &mut oracle, &mut ()).expect("an outcome");
+    let scores = std::fs::read_to_string(folder.path().join("rounds/0001/scores.jsonl"));
+    let variance = |line: &str| {
+        let score: dasl_learn::SampleScore = serde_json::from_str(line).expect("a score");
+        (score.variance.expect("a committee"), score.id)
+    };
+    let mut by_variance: Vec<_> = scores.expect("scores").lines().map(variance).collect();
+    assert!(by_variance.iter().any(|(v, _)| *v > 0.0), "the members are the same");
+    by_variance.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let candidates: Vec<&SampleId> = by_variance[..6].iter().map(|(_, id)| id).collect();
+    let chosen = &oracle.asked[4..];
+    assert_eq!(chosen.len(), 4);
+    assert!(chosen.iter().all(|id| candidates.contains(&id)), "{chosen:?} of {candidates:?}");
+    // The first choice covers the pool best, so its gain is the largest.
+    let gains = oracle.requests[1].questions.iter().map(|q| q.choice.as_ref()?.score);
+    let gains: Vec<f64> = gains.collect::<Option<_>>().expect("scores");
+    assert!(gains.windows(2).all(|w| w[0] >= w[1]), "{gains:?}");
+    // The committee leaves no trace in the weights that are fine-tuned.
+    let dasl = self::run(&world, LearnConfig { al_rounds: 1, ..self::config("al") });
+    let bits = |learner: &BTreeMap<usize, [f64; 3]>| learner[&1].map(f64::to_bits);
+    assert_eq!(bits(&learner.entered_with), bits(&dasl.entered_with));
+}
+
+#[test]
+fn the_oracle_is_told_why() {
+    let ran = run(&World::new(40), config("al:1"));
+    let [initial, active] = &ran.requests[..] else { panic!("{:?}", ran.requests) };
+    assert_eq!((initial.round, initial.kind, initial.of), (0, RoundKind::Initial, 4));
+    assert!(initial.weights.ends_with("start/weights"));
+    assert!(initial.questions.iter().all(|q| q.choice.is_none()));
+    assert_eq!((active.round, active.kind, active.of), (1, RoundKind::Al, 4));
+    assert!(active.weights.ends_with("rounds/0000/weights"));
+    for question in &active.questions {
+        let choice = question.choice.as_ref().expect("a choice");
+        assert_eq!(choice.sample.id, question.sample);
+        assert!(choice.score.is_some() && choice.sample.density.is_some());
+        let near = &choice.nearest;
+        assert_eq!(near.len(), 3);
+        assert!(near.iter().all(|n| n.sample != question.sample && n.cosine <= 1.0));
+        assert!(near[0].cosine >= near[1].cosine && near[1].cosine >= near[2].cosine);
+    }
+}
+
+#[test]
+fn a_curriculum_bounds_the_weights_of_pseudo_labels() {
+    let world = World::new(40);
+    let free = run(&world, config("spl:2"));
+    let weights = |ran: &Ran| {
+        let weight = |e: &Entry| match e.usage {
+            Usage::Pseudo { weight, .. } => Some(((e.round, e.sample.clone()), weight)),
+            _ => None,
+        };
+        ran.entries.iter().filter_map(weight).collect::<BTreeMap<_, _>>()
+    };
+    let free_weights = weights(&free);
+    let mut heaviest: Vec<_> = free_weights.iter().filter(|((round, _), _)| *round == 1).collect();
+    heaviest.sort_by(|a, b| b.1.total_cmp(a.1));
+    let (out, less) = (heaviest[0].0.1.clone(), heaviest[1].0.1.clone());
+    let curriculum = BTreeMap::from([(out.clone(), 0.0), (less.clone(), 0.01)]);
+    let bound = weights(&run(&world, LearnConfig { curriculum, ..config("spl:2") }));
+    assert!(bound.keys().all(|(_, sample)| *sample != out));
+    assert!((bound[&(1, less.clone())] - 0.01).abs() < 1e-15);
+    for (key, weight) in bound.iter().filter(|((round, id), _)| *round == 1 && *id != less) {
+        assert_eq!(free_weights[key].to_bits(), weight.to_bits());
+    }
+}
+
+#[test]
+fn the_pace_stands_still_from_tau_on() {
+    let ran = run(&World::new(60), LearnConfig { tau: 3, ..config("spl:6") });
+    let lambda: Vec<f64> = ran.state.history[1..].iter().map(|r| r.lambda).collect();
+    // Round n of them works with lambda^(n - 1): t = 1, 2 rise, t = 3, 4, 5 do not.
+    assert!(lambda[0] < lambda[1] && lambda[1] < lambda[2]);
+    assert!(lambda[2..].iter().all(|l| l.to_bits() == lambda[2].to_bits()), "{lambda:?}");
 }
 
 #[test]
@@ -301,6 +392,16 @@ impl Learner for Broken {
     ) -> io::Result<()> {
         let mut predictions = (0..pool.len()).filter_map(self.0);
         let _ = predictions.try_for_each(|(i, prediction)| visit(i, prediction));
+        Ok(())
+    }
+
+    fn predict_committee(
+        &mut self,
+        _: &[Vec<AnnotatedSample>],
+        _: &[SampleId],
+        _: usize,
+        _: VisitMembers<'_>,
+    ) -> io::Result<()> {
         Ok(())
     }
 

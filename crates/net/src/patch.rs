@@ -1,5 +1,6 @@
 //! Training patches: where they are cut, what is known in them, how they are varied.
 
+use dasl_volume::components::components;
 use dasl_volume::dataset::{Dataset, DatasetError, ScanRecord};
 use dasl_volume::resample::{resample_ct, resample_labels};
 use dasl_volume::{Geometry, PADDING_HU, PointMm, Volume, crop_padded};
@@ -14,14 +15,29 @@ use crate::layer::normal;
 
 /// Farthest that a training RoI lies off its nodule, in voxels: proposals are not exact either.
 const ROI_JITTER: i64 = 3;
+/// Least scaling of a training patch: of it the largest box is read.
+const SMALLEST_ZOOM: f64 = 0.75;
 
-/// A label that the network gave itself (Eq. 7): box and mask in voxels of the scan.
+/// A mask and its place, in voxels of the scan.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PseudoLabel {
+pub struct PlacedMask {
     /// First voxel of the mask [z, y, x].
     pub start: [i64; 3],
-    /// 1 inside.
+    /// n in nodule n, 0 outside [z, y, x].
     pub mask: Array3<u16>,
+}
+
+/// What a sample's label is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Known {
+    /// The dataset's: a reader who annotates a sample outlines every nodule in it.
+    Dataset,
+    /// A reader's answer in this run, for the whole [`sample_box`].
+    Given(PlacedMask),
+    /// A reader's answer in this run: no nodule in the [`sample_box`].
+    NoNodule,
+    /// The one that the network gave itself (Eq. 7).
+    Pseudo(PlacedMask),
 }
 
 /// One thing that is annotated: the surroundings of a nodule.
@@ -33,8 +49,8 @@ pub struct TrainingSample {
     pub label: u16,
     /// v of Eq. (4): 1 for an annotated sample.
     pub weight: f64,
-    /// The label to use in place of the readers' one.
-    pub pseudo: Option<PseudoLabel>,
+    /// Its label.
+    pub known: Known,
 }
 
 /// What a network is trained on.
@@ -81,12 +97,17 @@ pub fn draw(
     rng: &mut ChaCha8Rng,
 ) -> Result<Patch, DatasetError> {
     let positive = rng.random::<f64>() < config.positive_share;
+    let (without, with): (Vec<_>, Vec<_>) =
+        set.samples.iter().partition(|s| s.known == Known::NoNodule);
     let background = set.background.len();
-    if background > 0 && (!positive || set.samples.is_empty()) {
-        let scan = &set.background[rng.random_range(0..background)];
-        return background_patch(dataset, set, scan, config, rng);
+    if background + without.len() > 0 && (!positive || with.is_empty()) {
+        let place = rng.random_range(0..background + without.len());
+        return match set.background.get(place) {
+            Some(scan) => background_patch(dataset, set, scan, config, rng),
+            None => sample_patch(dataset, without[place - background], config, rng),
+        };
     }
-    let sample = pick_sample(dataset, set, rng)?;
+    let sample = pick_sample(dataset, &with, rng)?;
     sample_patch(dataset, sample, config, rng)
 }
 
@@ -94,22 +115,50 @@ pub fn draw(
 /// with the diameter's square root.
 fn pick_sample<'a>(
     dataset: &Dataset,
-    set: &'a TrainingSet,
+    samples: &[&'a TrainingSample],
     rng: &mut ChaCha8Rng,
 ) -> Result<&'a TrainingSample, DatasetError> {
     let largest_mm = 36.0_f64;
     loop {
-        let sample = &set.samples[rng.random_range(0..set.samples.len())];
-        // A pseudo-labelled sample's true size is not known.
-        if sample.pseudo.is_some() {
-            return Ok(sample);
-        }
-        let record = dataset.scan(&sample.scan)?;
-        let diameter = nodule(&record, sample.label).map_or(largest_mm, |n| n.diameter_mm);
+        let sample = samples[rng.random_range(0..samples.len())];
+        let diameter = match &sample.known {
+            // A pseudo-labelled sample's true size is not known.
+            Known::Pseudo(_) | Known::NoNodule => return Ok(sample),
+            Known::Given(given) => given.largest_mm(dataset.info().spacing_mm),
+            Known::Dataset => {
+                let record = dataset.scan(&sample.scan)?;
+                nodule(&record, sample.label).map_or(largest_mm, |n| n.diameter_mm)
+            }
+        };
         if rng.random::<f64>() < (diameter / largest_mm).sqrt() {
             return Ok(sample);
         }
     }
+}
+
+impl PlacedMask {
+    /// Diameter of the sphere with the volume of its largest nodule, mm; 0 if it has none.
+    fn largest_mm(&self, spacing_mm: f64) -> f64 {
+        let mut voxels = std::collections::BTreeMap::<u16, usize>::new();
+        for &label in self.mask.iter().filter(|&&label| label != 0) {
+            *voxels.entry(label).or_default() += 1;
+        }
+        let most = voxels.into_values().max().unwrap_or(0) as f64;
+        (6.0 * most / std::f64::consts::PI).cbrt() * spacing_mm
+    }
+
+    /// The box from `start` [z, y, x]; 0 outside the mask.
+    fn crop(&self, start: [i64; 3], shape: [usize; 3]) -> Array3<u16> {
+        let start = [0, 1, 2].map(|axis| start[axis] - self.start[axis]);
+        crop_padded(self.mask.view(), start, shape, 0)
+    }
+}
+
+/// The box [first voxel, size] that a reader sees of a sample and answers for: as large as the
+/// largest patch that is cut for training.
+pub fn sample_box(record: &ScanRecord, label: u16, patch: usize) -> ([i64; 3], [usize; 3]) {
+    let edge = (patch as f64 / SMALLEST_ZOOM).ceil() as usize;
+    (sample_center(record, label).map(|c| c - edge as i64 / 2), [edge; 3])
 }
 
 fn nodule(record: &ScanRecord, label: u16) -> Option<&dasl_volume::dataset::NoduleRecord> {
@@ -133,15 +182,20 @@ fn sample_patch(
     let reach = config.patch as i64 / 4;
     let center = sample_center(&record, sample.label);
     let center = center.map(|c| c + rng.random_range(-reach..=reach));
-    let frame = Frame::draw(center, config, rng);
-    let ct = dataset.read_ct(&sample.scan, frame.start, frame.shape)?;
-    let labels = match &sample.pseudo {
-        // A reader who annotates a sample outlines every nodule in it.
-        None => dataset.read_labels(&sample.scan, frame.start, frame.shape)?,
-        Some(own) => {
-            let start = [0, 1, 2].map(|axis| frame.start[axis] - own.start[axis]);
-            crop_padded(own.mask.view(), start, frame.shape, 0)
+    let mut frame = Frame::draw(center, config, rng);
+    if matches!(sample.known, Known::Given(_) | Known::NoNodule) {
+        // Beyond its box nothing is known.
+        let (first, size) = sample_box(&record, sample.label, config.patch);
+        for axis in 0..3 {
+            let last = first[axis] + size[axis].saturating_sub(frame.shape[axis]) as i64;
+            frame.start[axis] = frame.start[axis].clamp(first[axis], last);
         }
+    }
+    let ct = dataset.read_ct(&sample.scan, frame.start, frame.shape)?;
+    let labels = match &sample.known {
+        Known::Dataset => dataset.read_labels(&sample.scan, frame.start, frame.shape)?,
+        Known::Given(mask) | Known::Pseudo(mask) => mask.crop(frame.start, frame.shape),
+        Known::NoNodule => Array3::zeros(frame.shape),
     };
     Ok(frame.finish(ct, labels, sample.weight, config, rng))
 }
@@ -170,11 +224,30 @@ fn background_patch(
     let known: Vec<u16> = set
         .samples
         .iter()
-        .filter(|s| s.scan == scan && s.pseudo.is_none())
+        .filter(|s| s.scan == scan && s.known == Known::Dataset)
         .map(|s| s.label)
         .collect();
     labels.mapv_inplace(|label| if known.contains(&label) { label } else { 0 });
+    add_given(&mut labels, set, scan, frame.start);
     Ok(frame.finish(ct, labels, 1.0, config, rng))
+}
+
+/// Puts the nodules that readers gave in this run into the labels of a box, each under a number of
+/// its own. Two samples that lie close may both hold a nodule: what touches is one.
+fn add_given(labels: &mut Array3<u16>, set: &TrainingSet, scan: &str, start: [i64; 3]) {
+    let shape = [labels.shape()[0], labels.shape()[1], labels.shape()[2]];
+    let mut given = vec![false; labels.len()];
+    for sample in set.samples.iter().filter(|s| s.scan == scan) {
+        if let Known::Given(mask) = &sample.known {
+            let inside = mask.crop(start, shape);
+            given.iter_mut().zip(&inside).for_each(|(given, &l)| *given |= l != 0);
+        }
+    }
+    let used = labels.iter().copied().max().unwrap_or(0);
+    let bodies = components(&given, shape).labels;
+    for (label, body) in labels.iter_mut().zip(bodies).filter(|(_, body)| *body != 0) {
+        *label = used.saturating_add(body as u16);
+    }
 }
 
 /// The box that is read and how it becomes a patch.
@@ -188,7 +261,7 @@ struct Frame {
 impl Frame {
     /// Half of the patches are scaled by 0.75 to 1.25.
     fn draw(center: [i64; 3], config: &TrainConfig, rng: &mut ChaCha8Rng) -> Self {
-        let zoom = if rng.random::<bool>() { rng.random_range(0.75..=1.25) } else { 1.0 };
+        let zoom = if rng.random::<bool>() { rng.random_range(SMALLEST_ZOOM..=1.25) } else { 1.0 };
         let scale = 1.0 / zoom;
         let edge = (config.patch as f64 * scale).ceil() as usize;
         let start = center.map(|c| c - edge as i64 / 2);

@@ -4,10 +4,11 @@ use dasl_volume::crop_padded;
 use dasl_volume::dataset::{Dataset, DatasetError};
 use ndarray::{Array3, s};
 
+use crate::backbone::Features;
 use crate::config::Config;
 use crate::infer::{Proposal, Segmenter};
 use crate::instance::{MASK_THRESHOLD, keep_largest_body};
-use crate::patch::{PseudoLabel, sample_center};
+use crate::patch::{PlacedMask, sample_center};
 
 /// The best proposal of a sample and its mask.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,11 +31,16 @@ impl SamplePrediction {
         probability.mapv(|p| u16::from(p >= MASK_THRESHOLD))
     }
 
+    /// Voxels of the instance in the output.
+    pub fn voxels(&self) -> u64 {
+        self.mask().iter().filter(|&&own| own != 0).count() as u64
+    }
+
     /// The label that the network gives itself: its own mask. `None` if it is empty.
-    pub fn pseudo_label(&self) -> Option<PseudoLabel> {
+    pub fn pseudo_label(&self) -> Option<PlacedMask> {
         let mask = self.mask();
         let found = mask.iter().any(|&m| m != 0);
-        found.then_some(PseudoLabel { start: self.start, mask })
+        found.then_some(PlacedMask { start: self.start, mask })
     }
 }
 
@@ -48,25 +54,67 @@ pub fn predict_sample(
     scan: &str,
     label: u16,
 ) -> Result<SamplePrediction, DatasetError> {
-    let Config { train, .. } = segmenter.config();
-    let edge = train.patch;
-    let crop = train.mask_crop.min(edge);
-    let center = sample_center(&dataset.scan(scan)?, label);
-    let start = center.map(|c| c - edge as i64 / 2);
-    let ct = dataset.read_ct(scan, start, [edge; 3])?;
+    let Surroundings { start, ct } = surroundings(segmenter.config(), dataset, scan, label)?;
+    let edge = ct.shape()[0];
     let features = segmenter.features(ct.view());
-    let mut proposals = segmenter.proposals(&features, [edge; 3], 0.0);
-    // The sample is about its middle: a proposal elsewhere is about something else.
-    let near = edge as f64 / 4.0;
-    let middle = (edge as f64 - 1.0) / 2.0;
-    proposals.retain(|p| p.cube.center.iter().all(|c| (c - middle).abs() <= near));
-    let best = proposals.swap_remove(0);
+    let best = best_proposal(segmenter, &features, edge);
+    let crop = segmenter.config().train.mask_crop.min(edge);
     let detection = segmenter.mask_of(&features, &best, [edge; 3], crop);
     let encoding = encoding(&features, &best);
     let mut proposal = best;
     proposal.cube.center.iter_mut().zip(start).for_each(|(c, s)| *c += s as f64);
     let start = [0, 1, 2].map(|axis| detection.start[axis] + start[axis]);
     Ok(SamplePrediction { proposal, start, probability: detection.mask, encoding })
+}
+
+/// What each member of a committee says of one sample, all on the `RoI` of the best proposal of
+/// `present`, [crop, crop, crop]: voxels can be compared only where they are the same.
+///
+/// # Errors
+/// If the dataset can't be read.
+pub fn mask_of_each(
+    present: &Segmenter,
+    members: &[Segmenter],
+    dataset: &Dataset,
+    scan: &str,
+    label: u16,
+) -> Result<Vec<Array3<f32>>, DatasetError> {
+    let Surroundings { ct, .. } = surroundings(present.config(), dataset, scan, label)?;
+    let edge = ct.shape()[0];
+    let best = best_proposal(present, &present.features(ct.view()), edge);
+    let crop = present.config().train.mask_crop.min(edge);
+    let mask = |member: &Segmenter| {
+        member.mask_of(&member.features(ct.view()), &best, [edge; 3], crop).mask
+    };
+    Ok(members.iter().map(mask).collect())
+}
+
+/// The CT around a sample, as large as a training patch.
+struct Surroundings {
+    start: [i64; 3],
+    ct: Array3<i16>,
+}
+
+fn surroundings(
+    config: &Config,
+    dataset: &Dataset,
+    scan: &str,
+    label: u16,
+) -> Result<Surroundings, DatasetError> {
+    let edge = config.train.patch;
+    let center = sample_center(&dataset.scan(scan)?, label);
+    let start = center.map(|c| c - edge as i64 / 2);
+    let ct = dataset.read_ct(scan, start, [edge; 3])?;
+    Ok(Surroundings { start, ct })
+}
+
+/// The best proposal near a patch's middle: one elsewhere is about something else.
+fn best_proposal(segmenter: &Segmenter, features: &Features, edge: usize) -> Proposal {
+    let mut proposals = segmenter.proposals(features, [edge; 3], 0.0);
+    let near = edge as f64 / 4.0;
+    let middle = (edge as f64 - 1.0) / 2.0;
+    proposals.retain(|p| p.cube.center.iter().all(|c| (c - middle).abs() <= near));
+    proposals.swap_remove(0)
 }
 
 /// Overlap of a thresholded mask with the readers' one, over the whole nodule:
@@ -95,8 +143,26 @@ pub fn compare(
     Ok((shared as u64, predicted as u64, reference))
 }
 
+/// The same against a mask that was given in this run: of its nodules the one that the prediction
+/// overlaps most, or else the largest.
+pub fn compare_given(prediction: &SamplePrediction, given: &PlacedMask) -> (u64, u64, u64) {
+    let mask = prediction.mask();
+    let offset = [0, 1, 2].map(|a| given.start[a] - prediction.start[a]);
+    let shape = [given.mask.shape()[0], given.mask.shape()[1], given.mask.shape()[2]];
+    let own = crop_padded(mask.view(), offset, shape, 0);
+    // Per nodule: voxels shared, voxels in all.
+    let mut nodules = std::collections::BTreeMap::<u16, (u64, u64)>::new();
+    for (&label, own) in given.mask.iter().zip(&own).filter(|(label, _)| **label != 0) {
+        let (shared, all) = nodules.entry(label).or_default();
+        *shared += u64::from(*own != 0);
+        *all += 1;
+    }
+    let (shared, reference) = nodules.into_values().max().unwrap_or((0, 0));
+    (shared, prediction.voxels(), reference)
+}
+
 /// The detection features around a proposal, mean over 3^3 locations, [c].
-fn encoding(features: &crate::backbone::Features, proposal: &Proposal) -> Vec<f32> {
+fn encoding(features: &Features, proposal: &Proposal) -> Vec<f32> {
     let [_, z, y, x, c] = features.p2.dims();
     let p2 = features.p2.clone().into_data().try_to_vec().expect("features are f32");
     let p2 = ndarray::Array4::from_shape_vec((z, y, x, c), p2).expect("one patch");

@@ -1,4 +1,4 @@
-//! `dasl learn`: active and self-paced rounds with a simulated reader.
+//! `dasl learn`: active and self-paced rounds with a reader, simulated or real.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -6,17 +6,22 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use dasl_learn::sample::SampleId;
 use dasl_learn::state::{RoundRecord, RunState};
-use dasl_learn::{Event, Observer, Run};
+use dasl_learn::{Event, Observer, Run, Strategy};
 use dasl_net::Device;
 use dasl_volume::dataset::Dataset;
 use indicatif::ProgressBar;
 
+use super::status::Waiting;
 use super::train::resolve;
 use crate::Outcome;
+use crate::annotation_store::AnnotationStore;
 use crate::args::LearnArgs;
 use crate::config_file::Settings;
+use crate::curriculum;
 use crate::network_learner::{HiddenLabels, NetworkLearner, ROUND_WEIGHTS};
+use crate::oracle_choice::OracleChoice;
 use crate::progress::bar;
+use crate::queue::QueueOracle;
 use crate::run_folder::RunFolder;
 use crate::split::{Sample, Split};
 use crate::table;
@@ -31,31 +36,62 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
     let (settings, split) = begin(args, &folder, &dataset)?;
     let device = args.network.device.open()?;
     let state = learn(&dataset, &settings, &split, &folder, device)?;
-    if json {
+    let waiting = Waiting::of(&state, &settings.learn.oracle);
+    if json && waiting.is_none() {
         println!("{}", serde_json::to_string_pretty(&state.history)?);
-    } else {
+    } else if json {
+        let result = serde_json::json!({ "history": state.history, "waiting": waiting });
+        println!("{}", serde_json::to_string_pretty(&result)?);
+    } else if !state.history.is_empty() {
         println!("{}", render(&state));
         println!("weights: {}", folder.weights().display());
     }
-    Ok(Outcome::Done)
+    let Some(waiting) = waiting else { return Ok(Outcome::Done) };
+    eprintln!("{waiting}, then run the same command again");
+    Ok(Outcome::Waiting)
 }
 
 /// A new run's settings and split, written down, or those of the run that goes on.
 fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Settings, Split)> {
     if folder.is_learning() {
+        let settings = folder.read_settings()?;
+        let there = &settings.learn.oracle;
+        if let Some(wanted) = args.oracle.clone().map(absolute).transpose()?
+            && wanted != *there
+        {
+            bail!(
+                "{}: this run's oracle is {there}, not {wanted}: give the same, or another --out",
+                folder.root().display()
+            );
+        }
         eprintln!(
             "going on with the run in {}; the settings written there hold",
             folder.root().display()
         );
-        return Ok((folder.read_settings()?, folder.read_split()?));
+        return Ok((settings, folder.read_split()?));
     }
     if folder.is_training() {
         bail!("{} holds a run of `dasl train`: name another --out", folder.root().display());
     }
     let (mut settings, split) = resolve(&args.network, dataset)?;
     override_engine(&mut settings, args)?;
+    if let Some(oracle) = &args.oracle {
+        settings.learn.oracle = oracle.clone();
+    }
+    settings.learn.oracle = absolute(settings.learn.oracle)?;
+    if let Some(path) = &args.curriculum {
+        settings.learn.engine.curriculum = curriculum::read(path, dataset)?;
+    }
     folder.create(&settings, &split, dataset, args.network.seed)?;
     Ok((settings, split))
+}
+
+/// The folder of a queue from the root on: the run may go on from another folder.
+fn absolute(oracle: OracleChoice) -> Result<OracleChoice> {
+    Ok(match oracle {
+        OracleChoice::Queue(folder) => OracleChoice::Queue(std::path::absolute(folder)?),
+        OracleChoice::Labels => oracle,
+    })
 }
 
 /// The command line's values in place of the configuration's.
@@ -71,7 +107,7 @@ fn override_engine(settings: &mut Settings, args: &LearnArgs) -> Result<()> {
     if let Some(strategy) = &args.strategy {
         let value = serde_json::Value::String(strategy.clone());
         engine.strategy = serde_json::from_value(value)
-            .map_err(|_| anyhow!("--strategy {strategy}: choose dasl, least-confidence, random or foreground-aware-random"))?;
+            .map_err(|_| anyhow!("--strategy {strategy}: choose {}", strategies()))?;
     }
     if args.budget.is_some() {
         engine.budget = args.budget;
@@ -80,7 +116,14 @@ fn override_engine(settings: &mut Settings, args: &LearnArgs) -> Result<()> {
     Ok(())
 }
 
-/// Begins the loop, or goes on with it, to its end; leaves the best round's weights as the run's.
+/// The names of all strategies.
+fn strategies() -> String {
+    let name = |s: &Strategy| serde_json::to_value(s).ok()?.as_str().map(str::to_owned);
+    Strategy::ALL.iter().filter_map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// Begins the loop, or goes on with it, to its end or until it waits for a reader; leaves the best
+/// round's weights as the run's.
 ///
 /// # Errors
 /// As [`run`].
@@ -99,11 +142,26 @@ pub fn learn(
         Run::create(&rounds, settings.learn.engine.clone(), pool, Vec::new())?
     };
     let seed = run.state().config.seed;
+    let queue_device = device.clone();
     let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed, device);
     learner.progress = bar("learn", 1);
     let mut watcher = Watcher { progress: learner.progress.clone() };
-    let mut oracle = HiddenLabels::new(dataset, split);
-    run.advance(&mut learner, &mut oracle, &mut watcher)?;
+    match &settings.learn.oracle {
+        OracleChoice::Labels => {
+            let mut oracle = HiddenLabels::new(dataset, split);
+            run.advance(&mut learner, &mut oracle, &mut watcher)?;
+        }
+        OracleChoice::Queue(queue) => {
+            let store = AnnotationStore::new(&folder.annotations());
+            learner.annotations = Some(store.clone());
+            let (network, queue) = (settings.network(), queue.clone());
+            let mut oracle = QueueOracle::new(dataset, network, queue_device, queue, store);
+            let advanced = run.advance(&mut learner, &mut oracle, &mut watcher);
+            watcher.progress.finish_and_clear();
+            oracle.notes.iter().for_each(|note| eprintln!("{note}"));
+            advanced?;
+        }
+    }
     watcher.progress.finish_and_clear();
     let state = run.state().clone();
     if let Some(best) = state.best() {

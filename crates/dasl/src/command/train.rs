@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use dasl_net::infer::Segmenter;
-use dasl_net::patch::{TrainingSample, TrainingSet};
+use dasl_net::patch::{Known, TrainingSample, TrainingSet};
 use dasl_net::sample::{compare, predict_sample};
 use dasl_net::trainer::{StepLosses, Trainer};
 use dasl_net::weights;
@@ -88,7 +88,7 @@ fn all_annotated(split: &Split) -> TrainingSet {
         scan: s.scan.clone(),
         label: s.label,
         weight: 1.0,
-        pseudo: None,
+        known: Known::Dataset,
     };
     TrainingSet {
         samples: split.train.iter().map(sample).collect(),

@@ -10,8 +10,8 @@ use std::path::Path;
 use dasl_learn::oracle::Answer;
 use dasl_learn::pseudo_label::{best_label, cross_entropy, multi_task_loss};
 use dasl_learn::{
-    AnnotatedSample, Audit, FineTuneReport, Learner, Oracle, Prediction, PseudoSample, SampleId,
-    Score,
+    AnnotatedSample, Audit, FineTuneReport, Learner, Oracle, Prediction, PseudoSample, Request,
+    SampleId, Score, VisitMembers,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -57,6 +57,11 @@ impl Fuse {
     }
 }
 
+fn probability(w: &[f64; 3], [x, y]: [f64; 2]) -> f64 {
+    let z = w[0] * x + w[1] * y + w[2];
+    1.0 / (1.0 + (-z).exp())
+}
+
 pub struct Logistic<'a> {
     pub world: &'a World,
     /// Of x, of y, and the bias.
@@ -88,9 +93,51 @@ impl<'a> Logistic<'a> {
         }
     }
 
-    fn probability(&self, [x, y]: [f64; 2]) -> f64 {
-        let z = self.w[0] * x + self.w[1] * y + self.w[2];
-        1.0 / (1.0 + (-z).exp())
+    fn probability(&self, point: [f64; 2]) -> f64 {
+        probability(&self.w, point)
+    }
+
+    fn train(
+        &mut self,
+        annotated: &[AnnotatedSample],
+        pseudo: &[PseudoSample],
+        round: usize,
+    ) -> io::Result<FineTuneReport> {
+        let mut batch = Vec::new();
+        for sample in annotated {
+            let (point, label) = self.point(&sample.id)?;
+            batch.push((point, label, 1.0));
+        }
+        for sample in pseudo {
+            let (point, _) = self.point(sample.id())?;
+            let (zero, one) = cross_entropy(self.probability(point));
+            batch.push((point, best_label(zero, one).positive, sample.weight()));
+        }
+        // A little noise, so that a run that is resumed in the wrong round is found out.
+        let mut rng = ChaCha8Rng::seed_from_u64(round as u64);
+        for step in 0..200 {
+            if step % 100 == 30 {
+                self.fuse.burn()?;
+            }
+            let mut gradient = [0.0; 3];
+            for &(point, label, weight) in &batch {
+                let error = weight * (self.probability(point) - f64::from(u8::from(label)));
+                for (g, x) in gradient.iter_mut().zip([point[0], point[1], 1.0]) {
+                    *g += error * x / batch.len() as f64;
+                }
+            }
+            for ((w, m), g) in self.w.iter_mut().zip(&mut self.momentum).zip(gradient) {
+                *m = 0.8 * *m + g + rng.random_range(-1e-3..1e-3);
+                *w -= *m;
+            }
+        }
+        let points: Vec<_> = batch.iter().map(|&(p, label, _)| (p, label)).collect();
+        let loss = |&(p, label): &([f64; 2], bool)| {
+            let (zero, one) = cross_entropy(self.probability(p));
+            if label { one } else { zero }
+        };
+        let mean_loss = points.iter().map(loss).sum::<f64>() / points.len() as f64;
+        Ok(FineTuneReport { mean_accuracy: self.accuracy(&points), mean_loss })
     }
 
     fn point(&self, id: &SampleId) -> io::Result<([f64; 2], bool)> {
@@ -135,6 +182,31 @@ impl Learner for Logistic<'_> {
         Ok(())
     }
 
+    fn predict_committee(
+        &mut self,
+        resamples: &[Vec<AnnotatedSample>],
+        pool: &[SampleId],
+        round: usize,
+        visit: VisitMembers<'_>,
+    ) -> io::Result<()> {
+        let start = (self.w, self.momentum);
+        let mut members = Vec::new();
+        for resample in resamples {
+            (self.w, self.momentum) = start;
+            self.train(resample, &[], round)?;
+            members.push(self.w);
+        }
+        for (i, id) in pool.iter().enumerate() {
+            let (point, _) = self.point(id)?;
+            let of = |w: &[f64; 3]| vec![probability(w, point) as f32];
+            if visit(i, &members.iter().map(of).collect::<Vec<_>>()).is_break() {
+                break;
+            }
+        }
+        // The weights are left as they came: the engine loads them again.
+        Ok(())
+    }
+
     fn fine_tune(
         &mut self,
         annotated: &[AnnotatedSample],
@@ -143,41 +215,7 @@ impl Learner for Logistic<'_> {
     ) -> io::Result<FineTuneReport> {
         self.seen.push((annotated.to_vec(), pseudo.to_vec()));
         self.entered_with.insert(round, self.w);
-        let mut batch = Vec::new();
-        for sample in annotated {
-            let (point, label) = self.point(&sample.id)?;
-            batch.push((point, label, 1.0));
-        }
-        for sample in pseudo {
-            let (point, _) = self.point(sample.id())?;
-            let (zero, one) = cross_entropy(self.probability(point));
-            batch.push((point, best_label(zero, one).positive, sample.weight()));
-        }
-        // A little noise, so that a run that is resumed in the wrong round is found out.
-        let mut rng = ChaCha8Rng::seed_from_u64(round as u64);
-        for step in 0..200 {
-            if step % 100 == 30 {
-                self.fuse.burn()?;
-            }
-            let mut gradient = [0.0; 3];
-            for &(point, label, weight) in &batch {
-                let error = weight * (self.probability(point) - f64::from(u8::from(label)));
-                for (g, x) in gradient.iter_mut().zip([point[0], point[1], 1.0]) {
-                    *g += error * x / batch.len() as f64;
-                }
-            }
-            for ((w, m), g) in self.w.iter_mut().zip(&mut self.momentum).zip(gradient) {
-                *m = 0.8 * *m + g + rng.random_range(-1e-3..1e-3);
-                *w -= *m;
-            }
-        }
-        let points: Vec<_> = batch.iter().map(|&(p, label, _)| (p, label)).collect();
-        let loss = |&(p, label): &([f64; 2], bool)| {
-            let (zero, one) = cross_entropy(self.probability(p));
-            if label { one } else { zero }
-        };
-        let mean_loss = points.iter().map(loss).sum::<f64>() / points.len() as f64;
-        Ok(FineTuneReport { mean_accuracy: self.accuracy(&points), mean_loss })
+        self.train(annotated, pseudo, round)
     }
 
     fn validate(&mut self) -> io::Result<Score> {
@@ -231,6 +269,8 @@ pub struct Labels {
     pub declines: Vec<SampleId>,
     /// All samples it was asked for.
     pub asked: Vec<SampleId>,
+    /// Every request as it came.
+    pub requests: Vec<Request>,
 }
 
 impl Oracle for Labels {
@@ -240,9 +280,11 @@ impl Oracle for Labels {
         "labels"
     }
 
-    fn annotate(&mut self, samples: &[SampleId]) -> io::Result<Vec<Answer>> {
+    fn annotate(&mut self, request: &Request) -> io::Result<Vec<Answer>> {
         self.fuse.burn()?;
-        self.asked.extend_from_slice(samples);
+        let samples: Vec<&SampleId> = request.questions.iter().map(|q| &q.sample).collect();
+        self.asked.extend(samples.iter().map(|&id| id.clone()));
+        self.requests.push(request.clone());
         let answer = |id: &SampleId| {
             if self.declines.contains(id) {
                 Answer::Declined { id: id.clone() }
@@ -250,6 +292,6 @@ impl Oracle for Labels {
                 Answer::Annotated { id: id.clone(), foreground_voxels: 1 }
             }
         };
-        Ok(samples.iter().take(self.at_most.unwrap_or(usize::MAX)).map(answer).collect())
+        Ok(samples.into_iter().take(self.at_most.unwrap_or(usize::MAX)).map(answer).collect())
     }
 }

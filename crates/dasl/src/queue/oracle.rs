@@ -1,0 +1,251 @@
+//! The oracle of a folder: asks by writing files, takes answers, refuses wrong ones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dasl_learn::oracle::Question;
+use dasl_learn::{Answer, Oracle, Request};
+use dasl_net::Device;
+use dasl_net::config::Config;
+use dasl_net::infer::Segmenter;
+use dasl_net::patch::sample_box;
+use dasl_net::sample::predict_sample;
+use dasl_volume::dataset::{Dataset, DatasetError};
+use dasl_volume::nifti::{self, NiftiError};
+use dasl_volume::{Geometry, LabelVolume, Volume, crop_padded, write_atomic};
+use ndarray::Array3;
+
+use super::answer::{AnswerFile, answer_files, read_mask};
+use super::escape;
+use super::question::QuestionFile;
+use crate::annotation_store::{AnnotationError, AnnotationStore};
+use crate::network_learner::{LearnerError, ROUND_WEIGHTS, sample};
+use crate::split::Sample;
+
+/// Why asking or taking answers failed.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// A file of the queue could not be read or written.
+    #[error("{}: cannot be read or written", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An image could not be written.
+    #[error(transparent)]
+    Image(#[from] NiftiError),
+    /// An accepted answer could not be kept or read.
+    #[error(transparent)]
+    Store(#[from] AnnotationError),
+    /// The dataset can't be read.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The sample or the network's present weights can't be had.
+    #[error(transparent)]
+    Learner(#[from] LearnerError),
+}
+
+fn file(path: &Path) -> impl FnOnce(std::io::Error) -> QueueError + '_ {
+    move |source| QueueError::File { path: path.to_owned(), source }
+}
+
+/// The file that says why an answer to a sample was refused.
+pub fn refused_name(sample: &str) -> String {
+    format!("{}.refused.txt", escape(sample))
+}
+
+/// A person who annotates in a folder.
+pub struct QueueOracle<'a> {
+    dataset: &'a Dataset,
+    config: Config,
+    device: Device,
+    folder: PathBuf,
+    store: AnnotationStore,
+    /// What the user should know of the last look at the folder, a line each.
+    pub notes: Vec<String>,
+}
+
+/// A sample's place: its file name, and the box that the reader sees.
+struct Place {
+    sample: Sample,
+    file: String,
+    start: [i64; 3],
+    grid: Geometry,
+}
+
+impl<'a> QueueOracle<'a> {
+    /// A reader who works in `folder`; what is taken goes to `store`.
+    pub fn new(
+        dataset: &'a Dataset,
+        config: Config,
+        device: Device,
+        folder: PathBuf,
+        store: AnnotationStore,
+    ) -> Self {
+        Self { dataset, config, device, folder, store, notes: Vec::new() }
+    }
+
+    fn place(&self, question: &Question) -> Result<Place, QueueError> {
+        let sample = sample(&question.sample)?;
+        let record = self.dataset.scan(&sample.scan)?;
+        let (start, shape) = sample_box(&record, sample.label, self.config.train.patch);
+        let grid = record.geometry.crop(start, shape);
+        Ok(Place { sample, file: escape(question.sample.as_str()), start, grid })
+    }
+
+    /// Writes what is not there yet. The question's own file comes last: where it is as it should
+    /// be, the images are too.
+    fn ask(
+        &self,
+        request: &Request,
+        question: &Question,
+        segmenter: &mut Option<Segmenter>,
+    ) -> Result<(), QueueError> {
+        let place = self.place(question)?;
+        // Before the initial training the network has nothing to say.
+        let trained = request.round > 0;
+        let path = self.folder.join(format!("{}.json", place.file));
+        let value = QuestionFile::new(request, question, &place.file, trained);
+        let text = serde_json::to_string_pretty(&value)
+            .map_err(|error| QueueError::File { path: path.clone(), source: error.into() })?;
+        if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        let name = |what: &str| self.folder.join(format!("{}.{what}.nii.gz", place.file));
+        let ct = self.dataset.read_ct(&place.sample.scan, place.start, place.grid.shape)?;
+        nifti::write_ct(&name("image"), &Volume::new(ct, place.grid))?;
+        if trained {
+            let segmenter = match segmenter {
+                Some(segmenter) => segmenter,
+                none => none.insert(self.present_network(request)?),
+            };
+            nifti::write_labels(&name("current"), &self.present_mask(&place, segmenter)?)?;
+        }
+        write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(file(&path))
+    }
+
+    fn present_network(&self, request: &Request) -> Result<Segmenter, LearnerError> {
+        let weights = request.weights.join(ROUND_WEIGHTS);
+        Ok(Segmenter::load(&weights, self.config.clone(), &self.device)?)
+    }
+
+    fn present_mask(
+        &self,
+        place: &Place,
+        segmenter: &Segmenter,
+    ) -> Result<LabelVolume, DatasetError> {
+        let Sample { scan, label } = &place.sample;
+        let own = predict_sample(segmenter, self.dataset, scan, *label)?.pseudo_label();
+        let shape = place.grid.shape;
+        let voxels = own.map_or_else(
+            || Array3::zeros(shape),
+            |own| {
+                let start = [0, 1, 2].map(|axis| place.start[axis] - own.start[axis]);
+                crop_padded(own.mask.view(), start, shape, 0)
+            },
+        );
+        Ok(LabelVolume::new(voxels, place.grid))
+    }
+
+    /// Takes a sample's answer, or notes why not. Asked again, it answers from what was kept.
+    fn take(
+        &mut self,
+        question: &Question,
+        files: &[AnswerFile],
+    ) -> Result<Option<Answer>, QueueError> {
+        let id = question.sample.as_str();
+        let place = self.place(question)?;
+        if !self.store.has(id) {
+            let [answer] = files else {
+                if files.len() > 1 {
+                    self.refuse(id, &files[0].path, "there are several answers: keep one")?;
+                }
+                return Ok(None);
+            };
+            let mask = if answer.empty {
+                Ok(LabelVolume::new(Array3::zeros(place.grid.shape), place.grid))
+            } else {
+                read_mask(&answer.path, &place.grid)
+            };
+            match mask {
+                Ok(mask) => self.store.keep(id, &mask)?,
+                Err(reason) => {
+                    self.refuse(id, &answer.path, &reason)?;
+                    return Ok(None);
+                }
+            }
+        }
+        let foreground_voxels = self.store.foreground_voxels(id)?;
+        self.put_away(&place.file, files)?;
+        Ok(Some(Answer::Annotated { id: question.sample.clone(), foreground_voxels }))
+    }
+
+    fn refuse(&mut self, id: &str, answer: &Path, reason: &str) -> Result<(), QueueError> {
+        let name = answer.file_name().unwrap_or_default().to_string_lossy();
+        // A reader's complaint may begin with the file's path: it is said already.
+        let reason = reason.strip_prefix(&format!("{}: ", answer.display())).unwrap_or(reason);
+        self.notes.push(format!("refused: {name}: {reason}"));
+        let path = self.folder.join(refused_name(id));
+        let text = format!("{name}: {reason}\n");
+        write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(file(&path))
+    }
+
+    /// Moves all files of an answered sample to done/.
+    fn put_away(&self, name: &str, answers: &[AnswerFile]) -> Result<(), QueueError> {
+        let done = self.folder.join("done");
+        fs::create_dir_all(&done).map_err(file(&done))?;
+        let own = ["image.nii.gz", "current.nii.gz", "json"];
+        let own = own.iter().map(|what| self.folder.join(format!("{name}.{what}")));
+        for path in own.chain(answers.iter().map(|a| a.path.clone())) {
+            let to = done.join(path.file_name().unwrap_or_default());
+            match fs::rename(&path, &to) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(file(&path)(error));
+                }
+                _ => {}
+            }
+        }
+        let refused = self.folder.join(format!("{name}.refused.txt"));
+        match fs::remove_file(&refused) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(file(&refused)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Oracle for QueueOracle<'_> {
+    type Error = QueueError;
+
+    fn name(&self) -> &'static str {
+        "queue"
+    }
+
+    fn annotate(&mut self, request: &Request) -> Result<Vec<Answer>, QueueError> {
+        self.notes.clear();
+        fs::create_dir_all(&self.folder).map_err(file(&self.folder))?;
+        let files = answer_files(&self.folder).map_err(file(&self.folder))?;
+        let (mut answers, mut segmenter) = (Vec::new(), None);
+        for question in &request.questions {
+            let id = question.sample.as_str();
+            let own: Vec<AnswerFile> =
+                files.iter().filter(|f| f.sample.as_deref() == Some(id)).cloned().collect();
+            match self.take(question, &own)? {
+                Some(answer) => answers.push(answer),
+                None => self.ask(request, question, &mut segmenter)?,
+            }
+        }
+        let asked = |f: &AnswerFile| {
+            let of = |id: &str| request.questions.iter().any(|q| q.sample.as_str() == id);
+            f.sample.as_deref().is_some_and(of)
+        };
+        for stray in files.iter().filter(|f| !asked(f)) {
+            let name = stray.path.file_name().unwrap_or_default().to_string_lossy();
+            self.notes.push(format!("left alone: {name}: no such sample is asked for"));
+        }
+        Ok(answers)
+    }
+}

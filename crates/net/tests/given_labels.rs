@@ -1,0 +1,116 @@
+//! A reader's answer of this run is what a sample is trained on, not the dataset's label.
+
+use dasl_net::config::{Config, Preset, TrainConfig};
+use dasl_net::patch::{Known, Patch, PlacedMask, TrainingSample, TrainingSet, draw, sample_box};
+use dasl_volume::dataset::{
+    Dataset, DatasetInfo, DatasetWriter, NoduleRecord, ScanArrays, ScanRecord,
+};
+use dasl_volume::{Geometry, PointMm};
+use ndarray::{Array3, s};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+const SHAPE: [usize; 3] = [96; 3];
+/// Where the dataset has a nodule, in all directions.
+const NODULE: std::ops::Range<usize> = 44..52;
+
+fn config() -> TrainConfig {
+    TrainConfig { patch: 32, mask_crop: 16, ..Config::preset(Preset::Tiny).train }
+}
+
+/// Lung in the sample's box, bone outside: a patch that leaves the box shows.
+fn dataset(folder: &std::path::Path) -> Dataset {
+    let geometry = Geometry::axial(SHAPE, [1.0; 3], PointMm::new(0.0, 0.0, 0.0));
+    let nodule = NoduleRecord {
+        label: 1,
+        readers: 4,
+        center_mm: PointMm::new(47.5, 47.5, 47.5),
+        diameter_mm: 9.9,
+        volume_mm3: 512.0,
+        native_voxels: 512,
+        box_start: [NODULE.start; 3],
+        box_shape: [NODULE.len(); 3],
+        malignancy: Vec::new(),
+        texture: Vec::new(),
+    };
+    let record = ScanRecord {
+        scan_id: "S".into(),
+        patient_id: "P".into(),
+        series_uid: String::new(),
+        geometry,
+        native_geometry: geometry,
+        lung_sure: true,
+        whole: true,
+        annotated: true,
+        nodules: vec![nodule],
+        ignored: Vec::new(),
+        notes: Vec::new(),
+        source: Vec::new(),
+    };
+    let (first, size) = sample_box(&record, 1, config().patch);
+    let inside = |at: usize, axis: usize| {
+        (first[axis]..first[axis] + size[axis] as i64).contains(&(at as i64))
+    };
+    let ct = Array3::from_shape_fn(SHAPE, |(z, y, x)| {
+        if inside(z, 0) && inside(y, 1) && inside(x, 2) { -800 } else { 500 }
+    });
+    let mut labels = Array3::zeros(SHAPE);
+    labels.slice_mut(s![NODULE, NODULE, NODULE]).fill(1_u16);
+    let lung = Array3::ones(SHAPE);
+    let info =
+        DatasetInfo { format: 1, dasl_version: "0".into(), spacing_mm: 1.0, rule: "pylidc".into() };
+    let writer = DatasetWriter::create_or_open(folder, &info).unwrap();
+    let arrays = ScanArrays { ct, native_labels: labels.clone(), labels, lung };
+    writer.write_scan(&record, &arrays).unwrap();
+    writer.finish().unwrap();
+    Dataset::open(folder).unwrap()
+}
+
+fn patches(known: Known, background: bool) -> Vec<Patch> {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let sample = TrainingSample { scan: "S".into(), label: 1, weight: 1.0, known };
+    let background = if background { vec!["S".into()] } else { Vec::new() };
+    let set = TrainingSet { samples: vec![sample], background };
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    (0..40).map(|_| draw(&dataset, &set, &config(), &mut rng).unwrap()).collect()
+}
+
+/// Two nodules, neither of which the dataset has.
+fn given() -> Known {
+    let mut mask = Array3::zeros((6, 12, 6));
+    mask.slice_mut(s![.., ..5, ..]).fill(1_u16);
+    mask.slice_mut(s![.., 7.., ..]).fill(2);
+    Known::Given(PlacedMask { start: [45, 42, 45], mask })
+}
+
+#[test]
+fn the_answer_is_trained_on() {
+    let (mut both, mut voxels) = (0, 0.0);
+    for patch in patches(given(), false) {
+        both += usize::from(patch.targets.len() == 2);
+        assert!(patch.targets.len() <= 2);
+        assert!(patch.image.iter().all(|&v| v < 0.0), "it leaves the box that was answered for");
+        voxels += patch.targets.iter().map(|t| f64::from(t.mask.sum())).sum::<f64>();
+    }
+    // Each of 6 x 5 x 6 voxels, scaled by 0.75 to 1.25.
+    assert!(both > 20, "{both} patches hold both nodules");
+    assert!((100.0..300.0).contains(&(voxels / (2.0 * both as f64))), "{voxels}");
+    let truth = patches(Known::Dataset, false);
+    assert!(truth.iter().all(|p| p.targets.len() <= 1));
+}
+
+#[test]
+fn no_nodule_is_background() {
+    for patch in patches(Known::NoNodule, false) {
+        assert!(patch.targets.is_empty() && patch.ignored.is_empty());
+        assert!(patch.image.iter().all(|&v| v < 0.0));
+    }
+}
+
+#[test]
+fn background_of_the_same_scan_knows_the_answer_and_not_the_hidden_label() {
+    let most = |known| patches(known, true).iter().map(|p| p.targets.len()).max().unwrap();
+    assert_eq!(most(Known::NoNodule), 0);
+    assert_eq!(most(given()), 2);
+}
