@@ -176,8 +176,10 @@ fn by_hand() {
 fn tables_fit_and_name_their_rules() {
     let (folder, dataset) = set_up();
     let root = folder.path();
+    let writer = DatasetWriter::create_or_open(dataset.root(), dataset.info()).unwrap();
     let long = "1.3.6.1.4.1.14519.5.2.1.6279.6001.179049373636438705059720603192";
-    scan(&dataset, long, &[(1, [0, 0, 0], 35)], &[]);
+    scan(&writer, long, &[(1, [0, 0, 0], 35)], &[]);
+    writer.finish().unwrap();
     predict(&root.join("found"), long, &[(1, [0, 0, 0], 17)]);
     let text = run_in(root, "evaluate @found @dataset --out @out").done().out;
     let out = root.join("out");
