@@ -39,6 +39,8 @@ pub enum Command {
     Learn(LearnArgs),
     /// Where a run of `dasl learn` stands, also while it goes on
     Status(StatusArgs),
+    /// Compare ways to spend annotations: arms, sizes and seeds over one dataset
+    Experiment(ExperimentArgs),
     /// Outline the nodules of scans
     Segment(SegmentArgs),
     /// Compare outlines with a dataset's reference, or readers with each other
@@ -240,6 +242,18 @@ pub struct LearnArgs {
 pub struct StatusArgs {
     /// Run folder of `dasl learn`
     pub run: PathBuf,
+}
+
+/// `dasl experiment`
+#[derive(Debug, clap::Args)]
+pub struct ExperimentArgs {
+    /// TOML file with dataset, preset, seeds, initial sizes and arms
+    pub file: PathBuf,
+    /// Folder to write to; runs that are in it already are not repeated
+    #[arg(long)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// `dasl segment`

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod demo;
 pub mod evaluate;
+pub mod experiment;
 pub mod froc;
 pub mod import_lidc;
 pub mod import_luna16;

@@ -8,6 +8,7 @@ mod command;
 mod config_file;
 mod curriculum;
 mod curve;
+mod experiment;
 mod network_learner;
 mod oracle_choice;
 mod outline_picture;
@@ -71,6 +72,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Import(Import::Scans(args)) => command::import_scans::run(&args, json),
         Command::Train(args) => command::train::run(&args, json),
         Command::Learn(args) => command::learn::run(&args, json),
+        Command::Experiment(args) => command::experiment::run(&args, json),
         Command::Status(args) => command::status::run(&args, json),
         Command::Segment(args) => command::segment::run(&args, json),
         Command::Evaluate(args) => command::evaluate::run(&args, json),

@@ -50,36 +50,62 @@ impl Split {
     /// # Errors
     /// If the dataset can't be read.
     pub fn draw(dataset: &Dataset, share: f64, seed: u64) -> Result<Self> {
+        Ok(Self::draw_with_test(dataset, share, seed, 0.0, 0)?.0)
+    }
+
+    /// The same of the patients that are not drawn for a test, and the samples of those that are.
+    ///
+    /// # Errors
+    /// If the dataset can't be read.
+    pub fn draw_with_test(
+        dataset: &Dataset,
+        share: f64,
+        seed: u64,
+        test_share: f64,
+        test_seed: u64,
+    ) -> Result<(Self, Vec<Sample>)> {
         let scans: Vec<_> =
             dataset.scan_ids().iter().map(|id| dataset.scan(id)).collect::<Result<_, _>>()?;
         let patients: BTreeSet<&str> =
             scans.iter().filter(|s| !s.nodules.is_empty()).map(|s| s.patient_id.as_str()).collect();
-        let mut patients: Vec<&str> = patients.into_iter().collect();
-        let count = match (share * patients.len() as f64).round() as usize {
-            0 if share > 0.0 && patients.len() > 1 => 1,
-            count => count.min(patients.len().saturating_sub(1)),
-        };
-        patients.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        let kept: BTreeSet<&str> = patients.into_iter().take(count).collect();
+        let tested = draw_patients(&patients, test_share, test_seed);
+        let kept = draw_patients(&patients.difference(&tested).copied().collect(), share, seed);
         let mut split = Self {
             validation_patients: kept.iter().map(ToString::to_string).collect(),
             train: Vec::new(),
             validation: Vec::new(),
             background: Vec::new(),
         };
+        let mut test = Vec::new();
         for scan in &scans {
-            let validate = kept.contains(scan.patient_id.as_str());
-            let to = if validate { &mut split.validation } else { &mut split.train };
-            to.extend(
-                scan.nodules.iter().map(|n| Sample { scan: scan.scan_id.clone(), label: n.label }),
-            );
-            // What nobody has looked at is no background: it may hold nodules.
-            if scan.whole && scan.annotated && !validate {
-                split.background.push(scan.scan_id.clone());
+            let patient = scan.patient_id.as_str();
+            let samples =
+                scan.nodules.iter().map(|n| Sample { scan: scan.scan_id.clone(), label: n.label });
+            if tested.contains(patient) {
+                test.extend(samples);
+            } else if kept.contains(patient) {
+                split.validation.extend(samples);
+            } else {
+                split.train.extend(samples);
+                // What nobody has looked at is no background: it may hold nodules.
+                if scan.whole && scan.annotated {
+                    split.background.push(scan.scan_id.clone());
+                }
             }
         }
-        Ok(split)
+        Ok((split, test))
     }
+}
+
+/// Draws a share of patients: at least one if there are two, and never all.
+fn draw_patients<'a>(patients: &BTreeSet<&'a str>, share: f64, seed: u64) -> BTreeSet<&'a str> {
+    let mut patients: Vec<&str> = patients.iter().copied().collect();
+    let count = match (share * patients.len() as f64).round() as usize {
+        0 if share > 0.0 && patients.len() > 1 => 1,
+        count => count.min(patients.len().saturating_sub(1)),
+    };
+    patients.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    patients.into_iter().take(count).collect()
 }
 
 #[cfg(test)]

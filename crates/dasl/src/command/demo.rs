@@ -53,7 +53,7 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Outcome> {
     let split = Split::draw(&dataset, 0.2, args.seed)?;
     let folder = RunFolder::new(&out.join("run"));
     folder.create(&settings, &split, &dataset, args.seed)?;
-    let state = learn(&dataset, &settings, &split, &folder, Device::flex())?;
+    let state = learn(&dataset, &settings, &split, &folder, Device::flex(), &mut |_, _| Ok(()))?;
 
     say("segmenting scans it has not seen");
     let segmenter = folder.segmenter(&Device::flex())?;

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use dasl_learn::sample::SampleId;
@@ -35,7 +36,7 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
     let folder = RunFolder::new(&args.out);
     let (settings, split) = begin(args, &folder, &dataset)?;
     let device = args.network.device.open()?;
-    let state = learn(&dataset, &settings, &split, &folder, device)?;
+    let state = learn(&dataset, &settings, &split, &folder, device, &mut |_, _| Ok(()))?;
     let waiting = Waiting::of(&state, &settings.learn.oracle);
     if json && waiting.is_none() {
         println!("{}", serde_json::to_string_pretty(&state.history)?);
@@ -123,7 +124,8 @@ fn strategies() -> String {
 }
 
 /// Begins the loop, or goes on with it, to its end or until it waits for a reader; leaves the best
-/// round's weights as the run's.
+/// round's weights as the run's. `timed` hears of each round's end and the seconds it took in this
+/// process.
 ///
 /// # Errors
 /// As [`run`].
@@ -133,6 +135,7 @@ pub fn learn(
     split: &Split,
     folder: &RunFolder,
     device: Device,
+    timed: Timed<'_>,
 ) -> Result<RunState> {
     let rounds = folder.rounds();
     let mut run = if rounds.join("state.json").exists() {
@@ -145,11 +148,14 @@ pub fn learn(
     let queue_device = device.clone();
     let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed, device);
     learner.progress = bar("learn", 1);
-    let mut watcher = Watcher { progress: learner.progress.clone() };
+    let progress = learner.progress.clone();
+    let mut watcher = Watcher { progress, begun: Instant::now(), timed, failure: None };
     match &settings.learn.oracle {
         OracleChoice::Labels => {
             let mut oracle = HiddenLabels::new(dataset, split);
-            run.advance(&mut learner, &mut oracle, &mut watcher)?;
+            let advanced = run.advance(&mut learner, &mut oracle, &mut watcher);
+            watcher.failure.take().map_or(Ok(()), Err)?;
+            advanced?;
         }
         OracleChoice::Queue(queue) => {
             let store = AnnotationStore::new(&folder.annotations());
@@ -159,6 +165,7 @@ pub fn learn(
             let advanced = run.advance(&mut learner, &mut oracle, &mut watcher);
             watcher.progress.finish_and_clear();
             oracle.notes.iter().for_each(|note| eprintln!("{note}"));
+            watcher.failure.take().map_or(Ok(()), Err)?;
             advanced?;
         }
     }
@@ -177,14 +184,22 @@ fn publish(from: &Path, to: &Path) -> Result<()> {
     dasl_net::weights::save(to, &named, &about).with_context(|| to.display().to_string())
 }
 
-struct Watcher {
+/// Hears of the end of a round (its number) and the seconds it took.
+pub type Timed<'a> = &'a mut dyn FnMut(usize, f64) -> Result<()>;
+
+struct Watcher<'a> {
     progress: ProgressBar,
+    begun: Instant,
+    timed: Timed<'a>,
+    /// Why `timed` failed.
+    failure: Option<anyhow::Error>,
 }
 
-impl Observer for Watcher {
+impl Observer for Watcher<'_> {
     fn event(&mut self, event: &Event<'_>) -> ControlFlow<()> {
         match event {
             Event::Round { round, kind, .. } => {
+                self.begun = Instant::now();
                 self.progress.set_prefix(format!("round {round} {kind}"));
             }
             Event::Predicted { done, of } => {
@@ -192,14 +207,20 @@ impl Observer for Watcher {
                 self.progress.set_position(*done as u64);
                 self.progress.set_message("predicting the pool");
             }
-            Event::Recorded { record } => tracing::info!(
-                "round {} {}: Dice {:.3}, {} annotated, {} pseudo-labelled",
-                record.round,
-                record.kind,
-                record.score.value,
-                record.annotated,
-                record.pseudo
-            ),
+            Event::Recorded { record } => {
+                tracing::info!(
+                    "round {} {}: Dice {:.3}, {} annotated, {} pseudo-labelled",
+                    record.round,
+                    record.kind,
+                    record.score.value,
+                    record.annotated,
+                    record.pseudo
+                );
+                if let Err(error) = (self.timed)(record.round, self.begun.elapsed().as_secs_f64()) {
+                    self.failure = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())

@@ -1,0 +1,253 @@
+//! `dasl experiment`: arms, sizes of the initial set and seeds against each other on one dataset.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use dasl_learn::ledger::read_ledger;
+use dasl_learn::sample::SampleId;
+use dasl_learn::state::{RoundRecord, RunState};
+use dasl_learn::{Entry, Learner, Usage};
+use dasl_net::Device;
+use dasl_volume::dataset::Dataset;
+use dasl_volume::write_atomic;
+use serde::{Deserialize, Serialize};
+
+use super::learn::learn;
+use super::train::{SampleScores, validate};
+use crate::Outcome;
+use crate::args::ExperimentArgs;
+use crate::experiment::{Cell, Experiment};
+use crate::network_learner::NetworkLearner;
+use crate::progress::bar;
+use crate::run_folder::RunFolder;
+use crate::split::{Sample, Split};
+use crate::table;
+
+/// The patients of the test are drawn by this seed, the same for all runs of all experiments.
+const TEST_SEED: u64 = 0;
+
+/// A round of a run, as a line of results.csv.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Row {
+    arm: String,
+    initial: String,
+    seed: u64,
+    round: usize,
+    kind: String,
+    /// Samples the reader has annotated so far.
+    annotated: usize,
+    /// Voxels they marked as nodule.
+    foreground_voxels: u64,
+    /// On the test patients.
+    dice: Option<f64>,
+    tp_dice: Option<f64>,
+    hit_rate: Option<f64>,
+    /// Validation, by which a run would choose its weights.
+    validation_dice: f64,
+    lambda: f64,
+    pseudo: usize,
+    weight_sum: f64,
+    /// Mean over the round's pseudo-labels, against the labels that the run has not seen.
+    pseudo_precision: Option<f64>,
+    pseudo_dice: Option<f64>,
+    /// Training and choosing, without this test; empty where a restart lost it.
+    seconds: Option<f64>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the file or dataset can't be read or a run fails; those that are done stay.
+pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
+    let experiment = Experiment::read(&args.file)?;
+    let dataset = Dataset::open(&experiment.dataset)?;
+    let cells = experiment.cells()?;
+    let progress = bar("experiment", cells.len() as u64);
+    let mut rows = Vec::new();
+    for cell in &cells {
+        progress.set_message(cell.name());
+        let device = args.device.open()?;
+        rows.extend(cell_rows(cell, &experiment, &dataset, &args.out, &device)?);
+        write_rows(&args.out.join("results.csv"), &rows)?;
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        println!("{}", render(&rows));
+        println!("every round: {}", args.out.join("results.csv").display());
+    }
+    Ok(Outcome::Done)
+}
+
+/// The rows of a run: those it wrote, or those of the run that is done now.
+fn cell_rows(
+    cell: &Cell<'_>,
+    experiment: &Experiment,
+    dataset: &Dataset,
+    out: &Path,
+    device: &Device,
+) -> Result<Vec<Row>> {
+    let root = out.join("runs").join(cell.name());
+    let table = root.join("rounds.csv");
+    if table.exists() {
+        return read_rows(&table);
+    }
+    let mut settings = cell.settings.clone();
+    settings.net.spacing_mm = dataset.info().spacing_mm;
+    let folder = RunFolder::new(&root);
+    let (split, test) = Split::draw_with_test(
+        dataset,
+        experiment.validation,
+        cell.seed,
+        experiment.test,
+        TEST_SEED,
+    )?;
+    if !folder.exists() {
+        folder.create(&settings, &split, dataset, cell.seed)?;
+    }
+    let settings = folder.read_settings()?;
+    let mut seconds = BTreeMap::new();
+    let mut timed = |round, took| {
+        seconds.insert(round, took);
+        Ok(())
+    };
+    let state = learn(dataset, &settings, &split, &folder, device.clone(), &mut timed)?;
+    let ledger = read_ledger(&folder.rounds().join("ledger.jsonl"), state.ledger)?;
+    let mut learner =
+        NetworkLearner::new(dataset, settings, &split, state.config.seed, device.clone());
+    let mut rows = Vec::new();
+    for record in &state.history {
+        let judged = Judged::of(record, &ledger, &mut learner, &folder.rounds(), dataset, &test)?;
+        rows.push(row(cell, &state, record, &ledger, &judged, seconds.get(&record.round).copied()));
+    }
+    write_rows(&table, &rows)?;
+    Ok(rows)
+}
+
+/// What only the experiment may know of a round.
+struct Judged {
+    test: SampleScores,
+    precision: Option<f64>,
+    dice: Option<f64>,
+}
+
+impl Judged {
+    fn of(
+        record: &RoundRecord,
+        ledger: &[Entry],
+        learner: &mut NetworkLearner<'_>,
+        rounds: &Path,
+        dataset: &Dataset,
+        test: &[Sample],
+    ) -> Result<Self> {
+        let mut by_weights = BTreeMap::<&str, Vec<SampleId>>::new();
+        for entry in ledger.iter().filter(|entry| entry.round == record.round) {
+            if let Usage::Pseudo { labelled_by, .. } = &entry.usage {
+                by_weights.entry(labelled_by).or_default().push(entry.sample.clone());
+            }
+        }
+        let mut audits = Vec::new();
+        for (weights, samples) in by_weights {
+            learner.load(&rounds.join(weights))?;
+            audits.extend(learner.audit(&samples)?);
+        }
+        let precisions: Vec<f64> = audits.iter().filter_map(|audit| audit.precision).collect();
+        let dices: Vec<f64> = audits.iter().map(|audit| audit.dice).collect();
+        learner.load(&rounds.join(&record.weights))?;
+        let test = validate(&learner.segmenter(), dataset, test, &mut |_, _| {})?;
+        Ok(Self { test, precision: mean(&precisions), dice: mean(&dices) })
+    }
+}
+
+fn row(
+    cell: &Cell<'_>,
+    state: &RunState,
+    record: &RoundRecord,
+    ledger: &[Entry],
+    judged: &Judged,
+    seconds: Option<f64>,
+) -> Row {
+    let spent = ledger.iter().filter(|entry| entry.round <= record.round);
+    let foreground_voxels = spent
+        .map(|entry| match &entry.usage {
+            Usage::Initial { foreground_voxels, .. }
+            | Usage::Annotated { foreground_voxels, .. } => *foreground_voxels,
+            _ => 0,
+        })
+        .sum();
+    Row {
+        arm: cell.arm.into(),
+        initial: cell.initial.map_or("all".into(), |n| n.to_string()),
+        seed: state.config.seed,
+        round: record.round,
+        kind: record.kind.to_string(),
+        annotated: record.annotated,
+        foreground_voxels,
+        dice: judged.test.dice,
+        tp_dice: judged.test.tp_dice,
+        hit_rate: judged.test.hit_rate,
+        validation_dice: record.score.value,
+        lambda: record.lambda,
+        pseudo: record.pseudo,
+        weight_sum: record.weight_sum,
+        pseudo_precision: judged.precision,
+        pseudo_dice: judged.dice,
+        seconds,
+    }
+}
+
+fn write_rows(path: &Path, rows: &[Row]) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+    write_atomic(path, |file| file.write_all(&bytes)).with_context(|| path.display().to_string())
+}
+
+fn read_rows(path: &Path) -> Result<Vec<Row>> {
+    let shown = || path.display().to_string();
+    let mut reader = csv::Reader::from_path(path).with_context(shown)?;
+    reader.deserialize().collect::<Result<_, _>>().with_context(shown)
+}
+
+/// The last round of every arm and size, over the seeds.
+fn render(rows: &[Row]) -> String {
+    let mut last = BTreeMap::<(&str, &str, u64), &Row>::new();
+    for row in rows {
+        last.insert((&row.arm, &row.initial, row.seed), row);
+    }
+    let mut groups = BTreeMap::<(&str, &str), Vec<&Row>>::new();
+    for ((arm, initial, _), row) in last {
+        groups.entry((arm, initial)).or_default().push(row);
+    }
+    let line = |((arm, initial), rows): (&(&str, &str), &Vec<&Row>)| {
+        let dice: Vec<f64> = rows.iter().filter_map(|row| row.dice).collect();
+        let least = dice.iter().copied().reduce(f64::min);
+        let most = dice.iter().copied().reduce(f64::max);
+        let precision: Vec<f64> = rows.iter().filter_map(|row| row.pseudo_precision).collect();
+        vec![
+            (*arm).to_string(),
+            (*initial).to_string(),
+            rows.len().to_string(),
+            rows.iter().map(|row| row.annotated).max().unwrap_or(0).to_string(),
+            figure(mean(&dice)),
+            format!("{}-{}", figure(least), figure(most)),
+            table::figure(mean(&precision)),
+        ]
+    };
+    let header = ["arm", "initial", "seeds", "annotated", "Dice", "from-to", "pseudo precision"];
+    table::render(&header, &groups.iter().map(line).collect::<Vec<_>>())
+}
+
+fn figure(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| format!("{value:.3}"))
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}

@@ -1,0 +1,189 @@
+//! What an experiment compares: a grid of arms, sizes of the initial set and seeds.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use dasl_learn::{LearnConfig, Sequence, Strategy};
+use dasl_net::config::Preset;
+use serde::{Deserialize, Serialize};
+
+use crate::config_file::{Settings, in_one_line};
+
+/// An experiment's file. Paths in it are taken from the file's folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Dataset folder.
+    pub dataset: PathBuf,
+    /// Ready-made configuration.
+    pub preset: Preset,
+    /// TOML file whose values replace the preset's.
+    pub config: Option<PathBuf>,
+    /// Share of the patients that every run is tested on, the same for all.
+    #[serde(default = "default_test")]
+    pub test: f64,
+    /// Share of the other patients kept for validation, by the run's seed.
+    #[serde(default = "default_validation")]
+    pub validation: f64,
+    /// Seeds; each determines one run of every arm and size.
+    pub seeds: Vec<u64>,
+    /// Samples annotated before the first round.
+    pub initial: Vec<usize>,
+    /// What is compared, by name.
+    pub arms: BTreeMap<String, Arm>,
+}
+
+/// One way to spend annotations.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {
+    /// How an active round chooses.
+    pub strategy: Option<Strategy>,
+    /// Stages in order.
+    pub sequence: Option<Sequence>,
+    /// Annotations at most, the initial ones included.
+    pub budget: Option<usize>,
+    /// Everything is annotated before the first round: full training. Such an arm runs once a seed.
+    #[serde(default)]
+    pub full: bool,
+}
+
+/// One run of the grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell<'a> {
+    /// The arm's name.
+    pub arm: &'a str,
+    /// Samples annotated before the first round; `None` is all.
+    pub initial: Option<usize>,
+    /// The seed.
+    pub seed: u64,
+    /// Everything that is set.
+    pub settings: Settings,
+}
+
+impl Cell<'_> {
+    /// Name of the run's folder.
+    pub fn name(&self) -> String {
+        let initial = self.initial.map_or("all".into(), |n| n.to_string());
+        format!("{}-{initial}-{}", self.arm, self.seed)
+    }
+}
+
+fn default_test() -> f64 {
+    0.2
+}
+
+fn default_validation() -> f64 {
+    0.1
+}
+
+impl Experiment {
+    /// Reads an experiment's file.
+    ///
+    /// # Errors
+    /// If it can't be read, names an unknown setting, or leaves nothing to run.
+    pub fn read(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| shown.to_string())?;
+        let mut read: Self = toml::from_str(&text)
+            .map_err(|error| anyhow!("{shown}: {}", in_one_line(&error, Some(&text))))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        read.dataset = folder.join(&read.dataset);
+        read.config = read.config.map(|config| folder.join(config));
+        for (name, empty) in [
+            ("seeds", read.seeds.is_empty()),
+            ("arms", read.arms.is_empty()),
+            ("initial", read.initial.is_empty() && read.arms.values().any(|arm| !arm.full)),
+        ] {
+            if empty {
+                bail!("{shown}: {name} is empty: nothing to run");
+            }
+        }
+        for (name, share) in [("test", read.test), ("validation", read.validation)] {
+            if !(share > 0.0 && share < 1.0) {
+                bail!("{shown}: {name} is {share}: it must lie between 0 and 1");
+            }
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        if let Some(name) =
+            read.arms.keys().find(|name| name.is_empty() || !name.chars().all(plain))
+        {
+            bail!("{shown}: an arm is named {name:?}; use letters, digits, - and _");
+        }
+        Ok(read)
+    }
+
+    /// The runs: seed by seed, so that a stopped experiment has compared all arms on some seeds.
+    ///
+    /// # Errors
+    /// If the configuration is wrong.
+    pub fn cells(&self) -> Result<Vec<Cell<'_>>> {
+        let base = Settings::resolve(self.preset, self.config.as_deref())?;
+        let mut cells = Vec::new();
+        for &seed in &self.seeds {
+            for (name, arm) in &self.arms {
+                let sizes: Vec<Option<usize>> = match arm.full {
+                    true => vec![None],
+                    false => self.initial.iter().copied().map(Some).collect(),
+                };
+                for initial in sizes {
+                    let mut settings = base.clone();
+                    let engine = &mut settings.learn.engine;
+                    *engine = arm.engine(engine, initial, seed);
+                    engine.check()?;
+                    cells.push(Cell { arm: name, initial, seed, settings });
+                }
+            }
+        }
+        Ok(cells)
+    }
+}
+
+impl Arm {
+    fn engine(&self, base: &LearnConfig, initial: Option<usize>, seed: u64) -> LearnConfig {
+        LearnConfig {
+            initial: initial.unwrap_or(usize::MAX),
+            strategy: self.strategy.unwrap_or(base.strategy),
+            sequence: self.sequence.clone().unwrap_or_else(|| base.sequence.clone()),
+            budget: self.budget.or(base.budget).filter(|_| !self.full),
+            seed,
+            ..base.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "dataset = \"d\"\npreset = \"tiny\"\nseeds = [1, 2]\ninitial = [5, 9]\n\
+        [arms.full]\nfull = true\n[arms.al]\nsequence = \"al:2\"\nstrategy = \"random\"\n";
+
+    fn read(text: &str) -> Result<Experiment> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("e.toml");
+        std::fs::write(&path, text).unwrap();
+        Experiment::read(&path)
+    }
+
+    #[test]
+    fn every_arm_runs_with_every_size_and_seed_and_full_training_once_a_seed() {
+        let experiment = read(TEXT).unwrap();
+        let cells = experiment.cells().unwrap();
+        let names: Vec<String> = cells.iter().map(Cell::name).collect();
+        assert_eq!(names, ["al-5-1", "al-9-1", "full-all-1", "al-5-2", "al-9-2", "full-all-2"]);
+        let engine = &cells[1].settings.learn.engine;
+        assert_eq!((engine.initial, engine.seed, engine.strategy), (9, 1, Strategy::Random));
+        assert_eq!(engine.sequence.to_string(), "al:2");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let text = |text: String| format!("{:#}", read(&text).unwrap_err());
+        assert!(text(TEXT.replace("seeds = [1, 2]", "seeds = []")).contains("seeds is empty"));
+        assert!(text(TEXT.replace("initial", "initials")).contains("initials"));
+        assert!(text(format!("test = 1.5\n{TEXT}")).contains("test is 1.5"));
+        assert!(text(TEXT.replace("arms.al", "arms.\"a b\"")).contains("\"a b\""));
+    }
+}
