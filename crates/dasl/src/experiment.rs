@@ -123,9 +123,10 @@ impl Experiment {
         let mut cells = Vec::new();
         for &seed in &self.seeds {
             for (name, arm) in &self.arms {
-                let sizes: Vec<Option<usize>> = match arm.full {
-                    true => vec![None],
-                    false => self.initial.iter().copied().map(Some).collect(),
+                let sizes: Vec<Option<usize>> = if arm.full {
+                    vec![None]
+                } else {
+                    self.initial.iter().copied().map(Some).collect()
                 };
                 for initial in sizes {
                     let mut settings = base.clone();

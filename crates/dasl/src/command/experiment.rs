@@ -1,7 +1,6 @@
 //! `dasl experiment`: arms, sizes of the initial set and seeds against each other on one dataset.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -205,7 +204,7 @@ fn write_rows(path: &Path, rows: &[Row]) -> Result<()> {
     for row in rows {
         writer.serialize(row)?;
     }
-    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
     write_atomic(path, |file| file.write_all(&bytes)).with_context(|| path.display().to_string())
 }
 
