@@ -144,7 +144,8 @@ impl Experiment {
 impl Arm {
     fn engine(&self, base: &LearnConfig, initial: Option<usize>, seed: u64) -> LearnConfig {
         LearnConfig {
-            initial: initial.unwrap_or(usize::MAX),
+            // As large as a TOML integer may be on any machine.
+            initial: initial.unwrap_or(i32::MAX as usize),
             strategy: self.strategy.unwrap_or(base.strategy),
             sequence: self.sequence.clone().unwrap_or_else(|| base.sequence.clone()),
             budget: self.budget.or(base.budget).filter(|_| !self.full),

@@ -74,7 +74,7 @@ fn nodule(id: u16, center: PointMm, volume_mm3: f64, score: f64) -> Nodule {
         x_mm: center.x,
         y_mm: center.y,
         z_mm: center.z,
-        diameter_mm: (6.0 * volume_mm3 / std::f64::consts::PI).cbrt(),
+        diameter_mm: dasl_metrics::sphere_diameter_mm(volume_mm3),
         volume_mm3,
         score,
     }

@@ -76,6 +76,11 @@ fn every_arm_runs_on_a_test_that_it_has_not_seen_and_is_not_repeated() {
     fs::remove_file(root.join("out/results.csv")).unwrap();
     experiment(root).done();
     assert_eq!(fs::read(root.join("out/results.csv")).unwrap(), before);
+
+    // Other settings are not mixed with those of the runs that are there.
+    fs::write(root.join("config.toml"), CONFIG.replace("round_steps = 2", "round_steps = 3"))
+        .unwrap();
+    experiment(root).failed(&["dasl-2-1", "other settings"]);
 }
 
 #[test]

@@ -197,8 +197,7 @@ mod tests {
         assert!((learning_rate(&config, 1100) - 0.01).abs() < 1e-12);
     }
 
-    /// A network whose weights are all 1 but for those of one norm, and what one rule makes of two
-    /// steps with gradients of `gradient` everywhere.
+    /// What a rule makes of the first bias of the detection head in some steps.
     fn weight_after(optimizer: Rule, steps: usize) -> f64 {
         use crate::weights::export;
         let device = burn::tensor::Device::flex().autodiff();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dasl_learn::ledger::read_ledger;
 use dasl_learn::sample::SampleId;
 use dasl_learn::state::{RoundRecord, RunState};
@@ -92,12 +92,18 @@ fn cell_rows(
 ) -> Result<Vec<Row>> {
     let root = out.join("runs").join(cell.name());
     let table = root.join("rounds.csv");
-    if table.exists() {
-        return read_rows(&table);
-    }
     let mut settings = cell.settings.clone();
     settings.net.spacing_mm = dataset.info().spacing_mm;
     let folder = RunFolder::new(&root);
+    if folder.exists() && folder.read_settings()? != settings {
+        bail!(
+            "{}: this run was begun with other settings: name another --out, or remove the folder",
+            root.display()
+        );
+    }
+    if table.exists() {
+        return read_rows(&table);
+    }
     let (split, test) = Split::draw_with_test(
         dataset,
         experiment.validation,
@@ -108,7 +114,6 @@ fn cell_rows(
     if !folder.exists() {
         folder.create(&settings, &split, dataset, cell.seed)?;
     }
-    let settings = folder.read_settings()?;
     let mut seconds = BTreeMap::new();
     let mut timed = |round, took| {
         seconds.insert(round, took);

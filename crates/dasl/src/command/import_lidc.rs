@@ -89,12 +89,8 @@ fn readings(xml: &[PathBuf], series: &BTreeSet<&str>) -> (Readings, BTreeMap<Pat
             }
             Ok(XmlKind::Ct(reading)) => {
                 // Of several readings of a series the one with most outlines counts.
-                let outlined = |r: &Reading| {
-                    let nodules = r.sessions.iter().flat_map(|s| &s.nodules);
-                    nodules.filter(|n| n.is_annotation()).count()
-                };
                 match readings.get(&reading.series_uid) {
-                    Some((_, other)) if outlined(other) >= outlined(&reading) => {}
+                    Some((_, other)) if other.annotations() >= reading.annotations() => {}
                     _ => {
                         readings.insert(reading.series_uid.clone(), (path.clone(), reading));
                     }

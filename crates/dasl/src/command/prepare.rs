@@ -99,7 +99,7 @@ pub fn add(dataset: &DatasetWriter, source: &Source) -> Result<ScanRecord> {
             label: facts.label,
             readers: facts.readers,
             center_mm: facts.center_mm,
-            diameter_mm: sphere_diameter(volume_mm3),
+            diameter_mm: dasl_metrics::sphere_diameter_mm(volume_mm3),
             volume_mm3,
             native_voxels: voxels,
             box_start: low,
@@ -130,11 +130,6 @@ pub fn add(dataset: &DatasetWriter, source: &Source) -> Result<ScanRecord> {
     };
     dataset.write_scan(&record, &arrays)?;
     Ok(record)
-}
-
-/// Diameter of the sphere of a volume, mm.
-pub fn sphere_diameter(volume_mm3: f64) -> f64 {
-    (6.0 * volume_mm3 / std::f64::consts::PI).cbrt()
 }
 
 /// Tight boxes of the labels: first and last voxel.
