@@ -43,6 +43,8 @@ struct Row {
     dice: Option<f64>,
     tp_dice: Option<f64>,
     hit_rate: Option<f64>,
+    /// On the test patients, of the masks where the place is given: whatever the objectness.
+    mask_dice: Option<f64>,
     /// Validation, by which a run would choose its weights.
     validation_dice: f64,
     lambda: f64,
@@ -194,6 +196,7 @@ fn row(
         dice: judged.test.dice,
         tp_dice: judged.test.tp_dice,
         hit_rate: judged.test.hit_rate,
+        mask_dice: judged.test.mask_dice,
         validation_dice: record.score.value,
         lambda: record.lambda,
         pseudo: record.pseudo,
