@@ -27,6 +27,9 @@ use crate::table;
 /// The patients of the test are drawn by this seed, the same for all runs of all experiments.
 const TEST_SEED: u64 = 0;
 
+/// From this Dice on a pseudo-label counts as right.
+const RIGHT_DICE: f64 = 0.5;
+
 /// A round of a run, as a line of results.csv.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Row {
@@ -50,8 +53,12 @@ struct Row {
     lambda: f64,
     pseudo: usize,
     weight_sum: f64,
-    /// Mean over the round's pseudo-labels, against the labels that the run has not seen.
+    /// Share of the round's pseudo-labels that are on their nodule: Dice of at least one half
+    /// against the label that the run has not seen.
+    pseudo_right: Option<f64>,
+    /// Mean share of a pseudo-label's voxels that are the nodule's.
     pseudo_precision: Option<f64>,
+    /// Mean Dice of the pseudo-labels.
     pseudo_dice: Option<f64>,
     /// Training and choosing, without this test; empty where a restart lost it.
     seconds: Option<f64>,
@@ -137,6 +144,7 @@ fn cell_rows(
 /// What only the experiment may know of a round.
 struct Judged {
     test: SampleScores,
+    right: Option<f64>,
     precision: Option<f64>,
     dice: Option<f64>,
 }
@@ -163,9 +171,10 @@ impl Judged {
         }
         let precisions: Vec<f64> = audits.iter().filter_map(|audit| audit.precision).collect();
         let dices: Vec<f64> = audits.iter().map(|audit| audit.dice).collect();
+        let right: Vec<f64> = dices.iter().map(|dice| f64::from(*dice >= RIGHT_DICE)).collect();
         learner.load(&rounds.join(&record.weights))?;
         let test = validate(&learner.segmenter(), dataset, test, &mut |_, _| {})?;
-        Ok(Self { test, precision: mean(&precisions), dice: mean(&dices) })
+        Ok(Self { test, right: mean(&right), precision: mean(&precisions), dice: mean(&dices) })
     }
 }
 
@@ -201,6 +210,7 @@ fn row(
         lambda: record.lambda,
         pseudo: record.pseudo,
         weight_sum: record.weight_sum,
+        pseudo_right: judged.right,
         pseudo_precision: judged.precision,
         pseudo_dice: judged.dice,
         seconds,
