@@ -66,8 +66,13 @@ impl Cell<'_> {
     /// Name of the run's folder.
     pub fn name(&self) -> String {
         let initial = self.initial.map_or("all".into(), |n| n.to_string());
-        format!("{}-{initial}-{}", self.arm, self.seed)
+        run_name(self.arm, &initial, self.seed)
     }
+}
+
+/// Name of the folder of an arm's run.
+pub fn run_name(arm: &str, initial: &str, seed: u64) -> String {
+    format!("{arm}-{initial}-{seed}")
 }
 
 fn default_test() -> f64 {

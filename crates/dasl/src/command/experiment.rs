@@ -27,32 +27,55 @@ use crate::table;
 /// The patients of the test are drawn by this seed, the same for all runs of all experiments.
 const TEST_SEED: u64 = 0;
 
+/// Every round of every run, in an experiment's folder.
+pub const RESULTS: &str = "results.csv";
+/// The runs' folders, in an experiment's.
+pub const RUNS: &str = "runs";
+
 /// A round of a run, as a line of results.csv.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Row {
-    arm: String,
-    initial: String,
-    seed: u64,
-    round: usize,
-    kind: String,
+pub struct Row {
+    /// The arm.
+    pub arm: String,
+    /// Samples annotated before the first round, or `all`.
+    pub initial: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// The round; 0 is the initial training.
+    pub round: usize,
+    /// What it did.
+    pub kind: String,
     /// Samples the reader has annotated so far.
-    annotated: usize,
+    pub annotated: usize,
     /// Voxels they marked as nodule.
-    foreground_voxels: u64,
+    pub foreground_voxels: u64,
     /// On the test patients.
-    dice: Option<f64>,
-    tp_dice: Option<f64>,
-    hit_rate: Option<f64>,
+    pub dice: Option<f64>,
+    /// Of the found ones.
+    pub tp_dice: Option<f64>,
+    /// Share of the found ones.
+    pub hit_rate: Option<f64>,
     /// Validation, by which a run would choose its weights.
-    validation_dice: f64,
-    lambda: f64,
-    pseudo: usize,
-    weight_sum: f64,
+    pub validation_dice: f64,
+    /// The pace.
+    pub lambda: f64,
+    /// Samples trained on with a pseudo-label.
+    pub pseudo: usize,
+    /// Sum of their weights.
+    pub weight_sum: f64,
     /// Mean over the round's pseudo-labels, against the labels that the run has not seen.
-    pseudo_precision: Option<f64>,
-    pseudo_dice: Option<f64>,
+    pub pseudo_precision: Option<f64>,
+    /// Likewise.
+    pub pseudo_dice: Option<f64>,
     /// Training and choosing, without this test; empty where a restart lost it.
-    seconds: Option<f64>,
+    pub seconds: Option<f64>,
+}
+
+impl Row {
+    /// Name of its run's folder.
+    pub fn run(&self) -> String {
+        crate::experiment::run_name(&self.arm, &self.initial, self.seed)
+    }
 }
 
 /// Runs the command.
@@ -69,7 +92,7 @@ pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
         progress.set_message(cell.name());
         let device = args.device.open()?;
         rows.extend(cell_rows(cell, &experiment, &dataset, &args.out, &device)?);
-        write_rows(&args.out.join("results.csv"), &rows)?;
+        write_rows(&args.out.join(RESULTS), &rows)?;
         progress.inc(1);
     }
     progress.finish_and_clear();
@@ -77,7 +100,7 @@ pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else {
         println!("{}", render(&rows));
-        println!("every round: {}", args.out.join("results.csv").display());
+        println!("every round: {}", args.out.join(RESULTS).display());
     }
     Ok(Outcome::Done)
 }
@@ -90,7 +113,7 @@ fn cell_rows(
     out: &Path,
     device: &Device,
 ) -> Result<Vec<Row>> {
-    let root = out.join("runs").join(cell.name());
+    let root = out.join(RUNS).join(cell.name());
     let table = root.join("rounds.csv");
     let mut settings = cell.settings.clone();
     settings.net.spacing_mm = dataset.info().spacing_mm;
@@ -213,7 +236,11 @@ fn write_rows(path: &Path, rows: &[Row]) -> Result<()> {
     write_atomic(path, |file| file.write_all(&bytes)).with_context(|| path.display().to_string())
 }
 
-fn read_rows(path: &Path) -> Result<Vec<Row>> {
+/// Reads a table of rounds.
+///
+/// # Errors
+/// If it can't be read, or a line is none.
+pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
     let shown = || path.display().to_string();
     let mut reader = csv::Reader::from_path(path).with_context(shown)?;
     reader.deserialize().collect::<Result<_, _>>().with_context(shown)
