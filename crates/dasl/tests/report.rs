@@ -12,9 +12,9 @@ use made_up::rods::{dataset, first_system_with_scores, predict};
 use made_up::run_in;
 use serde_json::Value;
 
-const CONFIG: &str = "[train]\nsteps = 6\npatch = 32\nwarm_up = 2\n[infer]\ntile = 64\nborder = 8\n\
-                      [learn]\ninitial_steps = 3\nround_steps = 2\n\
-                      [learn.engine]\nper_round = 2\nspl_rounds = 1\nal_rounds = 1\nlambda_0 = 8.0\n";
+const CONFIG: &str = "[train]\nsteps = 6\npatch = 32\nwarm_up = 6\n[infer]\ntile = 64\nborder = 8\n\
+                      [learn]\ninitial_steps = 6\nround_steps = 20\n[learn.engine]\nper_round = 2\n\
+                      spl_rounds = 1\nal_rounds = 1\nlambda_0 = 8.0\n";
 const COLUMNS: &str = "arm,initial,seed,round,kind,annotated,foreground_voxels,dice,tp_dice,hit_rate,\
                        validation_dice,lambda,pseudo,weight_sum,pseudo_precision,pseudo_dice,seconds";
 
