@@ -21,6 +21,8 @@ pub struct LoopConfig {
     pub round_rate: f64,
     /// `P` of Eq. (3).
     pub descriptor: Descriptor,
+    /// The class of a pseudo-label, Eq. (7).
+    pub pseudo_class: PseudoClass,
     /// Who annotates: `labels` or `queue:DIR`.
     #[serde(default)]
     pub oracle: OracleChoice,
@@ -36,6 +38,17 @@ pub enum Descriptor {
     Output,
     /// The encoder's features (as in suggestive annotation).
     Encoder,
+}
+
+/// The class that a sample of the pool gets in Eq. (7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PseudoClass {
+    /// A sample is where the dataset says that a nodule lies: its class is given, and only its
+    /// box and mask are the network's own.
+    Given,
+    /// The likelier one (paper). A sample without a nodule trains the objectness alone.
+    Own,
 }
 
 /// All settings of a run.
@@ -85,6 +98,7 @@ impl Settings {
             round_steps,
             round_rate: 0.3,
             descriptor: Descriptor::Output,
+            pseudo_class: PseudoClass::Given,
             oracle: OracleChoice::Labels,
             engine: LearnConfig::default(),
         };

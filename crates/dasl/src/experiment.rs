@@ -44,6 +44,11 @@ pub struct Arm {
     pub sequence: Option<Sequence>,
     /// Annotations at most, the initial ones included.
     pub budget: Option<usize>,
+    /// Steps of the initial training, in place of the configuration's.
+    pub initial_steps: Option<usize>,
+    /// Steps of a round's fine-tuning, in place of the configuration's: arms of few rounds can so
+    /// be trained for as long as arms of many.
+    pub round_steps: Option<usize>,
     /// Everything is annotated before the first round: full training. Such an arm runs once a seed.
     #[serde(default)]
     pub full: bool,
@@ -138,6 +143,9 @@ impl Experiment {
                     let engine = &mut settings.learn.engine;
                     *engine = arm.engine(engine, initial, seed);
                     engine.check()?;
+                    let learn = &mut settings.learn;
+                    learn.initial_steps = arm.initial_steps.unwrap_or(learn.initial_steps);
+                    learn.round_steps = arm.round_steps.unwrap_or(learn.round_steps);
                     cells.push(Cell { arm: name, initial, seed, settings });
                 }
             }
@@ -165,7 +173,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "dataset = \"d\"\npreset = \"tiny\"\nseeds = [1, 2]\ninitial = [5, 9]\n\
-        [arms.full]\nfull = true\n[arms.al]\nsequence = \"al:2\"\nstrategy = \"random\"\n";
+        [arms.full]\nfull = true\n[arms.al]\nsequence = \"al:2\"\nstrategy = \"random\"\nround_steps = 7\n";
 
     fn read(text: &str) -> Result<Experiment> {
         let folder = tempfile::tempdir().unwrap();
@@ -183,6 +191,9 @@ mod tests {
         let engine = &cells[1].settings.learn.engine;
         assert_eq!((engine.initial, engine.seed, engine.strategy), (9, 1, Strategy::Random));
         assert_eq!(engine.sequence.to_string(), "al:2");
+        let steps =
+            |cell: &Cell| (cell.settings.learn.initial_steps, cell.settings.learn.round_steps);
+        assert_eq!((steps(&cells[1]), steps(&cells[2])), ((300, 7), (300, 100)));
     }
 
     #[test]

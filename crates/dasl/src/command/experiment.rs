@@ -55,6 +55,8 @@ pub struct Row {
     pub tp_dice: Option<f64>,
     /// Share of the found ones.
     pub hit_rate: Option<f64>,
+    /// On the test patients, of the masks where the place is given: whatever the objectness.
+    pub mask_dice: Option<f64>,
     /// Validation, by which a run would choose its weights.
     pub validation_dice: f64,
     /// The pace.
@@ -217,6 +219,7 @@ fn row(
         dice: judged.test.dice,
         tp_dice: judged.test.tp_dice,
         hit_rate: judged.test.hit_rate,
+        mask_dice: judged.test.mask_dice,
         validation_dice: record.score.value,
         lambda: record.lambda,
         pseudo: record.pseudo,

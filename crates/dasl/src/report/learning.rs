@@ -43,31 +43,38 @@ struct Point {
 /// # Errors
 /// If a plot can't be drawn.
 pub fn section(runs: &[Run]) -> Result<Option<Section>> {
-    let (mut tested, mut validated) = (Vec::new(), Vec::new());
+    let (mut tested, mut masks, mut validated) = (Vec::new(), Vec::new(), Vec::new());
     let experiments = runs.iter().filter(|r| matches!(r.found, Found::Experiment(..))).count();
     for run in runs {
         match &run.found {
             Found::Experiment(rows, _) => {
                 let prefix = if experiments > 1 { &format!("{}: ", run.name) } else { "" };
-                tested.extend(of_rows(prefix, rows));
+                tested.extend(of_rows(prefix, rows, |row| row.dice));
+                masks.extend(of_rows(prefix, rows, |row| row.mask_dice));
             }
             Found::Learning(_, state, _) => validated.extend(of_state(&run.name, state)),
             Found::Training(..) | Found::Evaluation(_) => {}
         }
     }
-    if tested.is_empty() && validated.is_empty() {
+    if tested.is_empty() && masks.is_empty() && validated.is_empty() {
         return Ok(None);
     }
     let body = html! {
         (group(
             &tested,
-            "on the test patients",
+            "Dice on the test patients",
             "Dice on patients who are in no run (the nodule's place is given, a miss counts as 0): \
              mean over the seeds; the band goes from the worst seed to the best.",
         )?)
         (group(
+            &masks,
+            "Dice of the masks on the test patients",
+            "The same with no nodule counted as missed: how well the mask branch outlines what it \
+             is shown.",
+        )?)
+        (group(
             &validated,
-            "in validation",
+            "Dice in validation",
             "Dice on each run's own validation patients, by which it chooses its weights (the \
              nodule's place is given, a miss counts as 0): no result, but a look at the learning.",
         )?)
@@ -75,7 +82,7 @@ pub fn section(runs: &[Run]) -> Result<Option<Section>> {
     Ok(Some(Section { id: "learning", title: "Learning curves", body }))
 }
 
-fn group(curves: &[Curve], on: &str, about: &str) -> Result<Markup> {
+fn group(curves: &[Curve], of: &str, about: &str) -> Result<Markup> {
     if curves.is_empty() {
         return Ok(html! {});
     }
@@ -87,7 +94,7 @@ fn group(curves: &[Curve], on: &str, about: &str) -> Result<Markup> {
     let panels = sizes.iter().map(|size| {
         let inside = |c: &&Curve| c.initial.is_none_or(|initial| initial == *size);
         let curves: Vec<&Curve> = curves.iter().filter(inside).collect();
-        let title = format!("{size} initial samples: Dice {on}");
+        let title = format!("{size} initial samples: {of}");
         panel(title, &curves, &style, heights.clone()).figure()
     });
     let panels = panels.collect::<Result<Vec<_>>>()?;
@@ -100,7 +107,7 @@ fn group(curves: &[Curve], on: &str, about: &str) -> Result<Markup> {
             "through active ones; the dashed level is training on all annotations. Self-paced rounds "
             "cost no annotation: they are set apart by small steps to the right."
         }
-        (folded(&format!("All rounds, Dice {on}"), &rounds(curves)))
+        (folded(&format!("All rounds: {of}"), &rounds(curves)))
     })
 }
 
@@ -210,9 +217,10 @@ fn places(points: &[Point], step: f64) -> Vec<f64> {
     places
 }
 
-fn of_rows(prefix: &str, rows: &[Row]) -> Vec<Curve> {
+/// The curves of an experiment by one of its figures.
+fn of_rows(prefix: &str, rows: &[Row], of: fn(&Row) -> Option<f64>) -> Vec<Curve> {
     let mut curves = BTreeMap::<(Option<usize>, &str), BTreeMap<usize, Vec<&Row>>>::new();
-    for row in rows.iter().filter(|row| row.dice.is_some()) {
+    for row in rows.iter().filter(|row| of(row).is_some()) {
         let key = (row.initial.parse().ok(), row.arm.as_str());
         curves.entry(key).or_default().entry(row.round).or_default().push(row);
     }
@@ -221,7 +229,7 @@ fn of_rows(prefix: &str, rows: &[Row]) -> Vec<Curve> {
             let values: Vec<f64> = rows.iter().filter_map(|row| of(row)).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
-        let dice = || rows.iter().filter_map(|row| row.dice);
+        let dice = || rows.iter().filter_map(|row| of(row));
         Point {
             round,
             kind: rows[0].kind.clone(),
@@ -229,7 +237,7 @@ fn of_rows(prefix: &str, rows: &[Row]) -> Vec<Curve> {
             pseudo: mean(|row| Some(row.pseudo as f64)).unwrap_or(0.0),
             precision: mean(|row| row.pseudo_precision),
             seeds: rows.len(),
-            mean: mean(|row| row.dice).unwrap_or(0.0),
+            mean: mean(of).unwrap_or(0.0),
             low: dice().fold(1.0, f64::min),
             high: dice().fold(0.0, f64::max),
         }
@@ -306,6 +314,7 @@ mod tests {
             dice: Some(dice),
             tp_dice: None,
             hit_rate: None,
+            mask_dice: None,
             validation_dice: 0.0,
             lambda: 0.0,
             pseudo: 3,
@@ -324,7 +333,7 @@ mod tests {
             row("dasl", "100", 1, 0, 100, 0.5),
             row("full", "all", 1, 0, 600, 0.6),
         ];
-        let curves = of_rows("", &rows);
+        let curves = of_rows("", &rows, |row| row.dice);
         let found: Vec<_> = curves.iter().map(|c| (c.name.as_str(), c.initial)).collect();
         assert_eq!(found, [("full", None), ("dasl", Some(50)), ("dasl", Some(100))]);
         let point = &curves[1].points[0];
@@ -340,7 +349,7 @@ mod tests {
             .enumerate()
             .map(|(round, n)| row("dasl", "50", 1, round, *n, 0.1))
             .collect();
-        let curves = of_rows("", &rows);
+        let curves = of_rows("", &rows, |row| row.dice);
         let step = dodge(&[&curves[0]]);
         assert!((step - 6.0).abs() < 1e-12, "two steps take 0.6 of 20");
         assert_eq!(places(&curves[0].points, step), [50.0, 56.0, 62.0, 70.0, 90.0]);
