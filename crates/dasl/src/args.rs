@@ -47,6 +47,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// FROC curve and CPM of a detector's marks, by LUNA16's rules
     Froc(FrocArgs),
+    /// One HTML file of what was run and how it did, several runs side by side
+    Report(ReportArgs),
     /// Time the network and its kernels on this machine
     Bench(BenchArgs),
 }
@@ -377,6 +379,17 @@ pub struct BootstrapArgs {
     /// Determines the resamples
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// `dasl report`
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Folders that `dasl train`, `learn`, `experiment` or `evaluate` wrote to
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Folder to write report.html to
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// `dasl bench`

@@ -10,6 +10,7 @@ pub mod import_luna16;
 pub mod import_scans;
 pub mod import_voi;
 pub mod learn;
+pub mod report;
 pub mod segment;
 pub mod status;
 pub mod train;

@@ -29,6 +29,7 @@ pub struct Experiment {
     /// Seeds; each determines one run of every arm and size.
     pub seeds: Vec<u64>,
     /// Samples annotated before the first round.
+    #[serde(default)]
     pub initial: Vec<usize>,
     /// What is compared, by name.
     pub arms: BTreeMap<String, Arm>,
@@ -44,6 +45,8 @@ pub struct Arm {
     pub sequence: Option<Sequence>,
     /// Annotations at most, the initial ones included.
     pub budget: Option<usize>,
+    /// Sizes of the initial set, in place of the experiment's.
+    pub initial: Option<Vec<usize>>,
     /// Steps of the initial training, in place of the configuration's.
     pub initial_steps: Option<usize>,
     /// Steps of a round's fine-tuning, in place of the configuration's: arms of few rounds can so
@@ -67,12 +70,24 @@ pub struct Cell<'a> {
     pub settings: Settings,
 }
 
+/// The size of the initial set where everything is annotated before the first round.
+pub const ALL: &str = "all";
+
 impl Cell<'_> {
     /// Name of the run's folder.
     pub fn name(&self) -> String {
-        let initial = self.initial.map_or("all".into(), |n| n.to_string());
-        format!("{}-{initial}-{}", self.arm, self.seed)
+        run_name(self.arm, &self.size(), self.seed)
     }
+
+    /// Size of the initial set, in words.
+    pub fn size(&self) -> String {
+        self.initial.map_or(ALL.into(), |n| n.to_string())
+    }
+}
+
+/// Name of the folder of an arm's run.
+pub fn run_name(arm: &str, initial: &str, seed: u64) -> String {
+    format!("{arm}-{initial}-{seed}")
 }
 
 fn default_test() -> f64 {
@@ -99,7 +114,12 @@ impl Experiment {
         for (name, empty) in [
             ("seeds", read.seeds.is_empty()),
             ("arms", read.arms.is_empty()),
-            ("initial", read.initial.is_empty() && read.arms.values().any(|arm| !arm.full)),
+            (
+                "initial",
+                read.arms.values().any(|arm| {
+                    !arm.full && arm.initial.as_ref().unwrap_or(&read.initial).is_empty()
+                }),
+            ),
         ] {
             if empty {
                 bail!("{shown}: {name} is empty: nothing to run");
@@ -131,7 +151,13 @@ impl Experiment {
                 let sizes: Vec<Option<usize>> = if arm.full {
                     vec![None]
                 } else {
-                    self.initial.iter().copied().map(Some).collect()
+                    arm.initial
+                        .as_ref()
+                        .unwrap_or(&self.initial)
+                        .iter()
+                        .copied()
+                        .map(Some)
+                        .collect()
                 };
                 for initial in sizes {
                     let mut settings = base.clone();
@@ -168,7 +194,8 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "dataset = \"d\"\npreset = \"tiny\"\nseeds = [1, 2]\ninitial = [5, 9]\n\
-        [arms.full]\nfull = true\n[arms.al]\nsequence = \"al:2\"\nstrategy = \"random\"\nround_steps = 7\n";
+        [arms.full]\nfull = true\n[arms.al]\nsequence = \"al:2\"\nstrategy = \"random\"\nround_steps = 7\n\
+        [arms.spl]\nsequence = \"spl:2\"\ninitial = [11]\n";
 
     fn read(text: &str) -> Result<Experiment> {
         let folder = tempfile::tempdir().unwrap();
@@ -182,7 +209,19 @@ mod tests {
         let experiment = read(TEXT).unwrap();
         let cells = experiment.cells().unwrap();
         let names: Vec<String> = cells.iter().map(Cell::name).collect();
-        assert_eq!(names, ["al-5-1", "al-9-1", "full-all-1", "al-5-2", "al-9-2", "full-all-2"]);
+        assert_eq!(
+            names,
+            [
+                "al-5-1",
+                "al-9-1",
+                "full-all-1",
+                "spl-11-1",
+                "al-5-2",
+                "al-9-2",
+                "full-all-2",
+                "spl-11-2"
+            ]
+        );
         let engine = &cells[1].settings.learn.engine;
         assert_eq!((engine.initial, engine.seed, engine.strategy), (9, 1, Strategy::Random));
         assert_eq!(engine.sequence.to_string(), "al:2");

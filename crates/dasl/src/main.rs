@@ -3,7 +3,6 @@
 mod annotation_store;
 mod args;
 mod bench;
-mod charts;
 mod command;
 mod config_file;
 mod curriculum;
@@ -77,6 +76,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Segment(args) => command::segment::run(&args, json),
         Command::Evaluate(args) => command::evaluate::run(&args, json),
         Command::Froc(args) => command::froc::run(&args, json),
+        Command::Report(args) => command::report::run(&args, json),
         Command::Bench(args) => command::bench::run(&args, json),
     }
 }

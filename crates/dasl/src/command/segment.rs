@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
 use crate::args::SegmentArgs;
-use crate::outline_picture::{Outline, picture};
+use crate::outline_picture::{Outline, extent_mm, picture};
 use crate::paste::{Nodule, paste};
 use crate::progress::bar;
 use crate::run_folder::RunFolder;
@@ -190,9 +190,10 @@ pub fn write(out: &Path, scan: &Scan, found: &Segmented) -> Result<PathBuf> {
     let note = serde_json::to_string_pretty(&note)?;
     write_atomic(&folder.join(SCAN), |file| file.write_all(note.as_bytes()))?;
     for n in &found.nodules {
-        let outline = Outline { labels: &found.labels, label: Some(n.id), color: PREDICTION };
+        let outline =
+            Outline { labels: &found.labels, label: Some(n.id), color: PREDICTION, dashed: false };
         let center = PointMm::new(n.x_mm, n.y_mm, n.z_mm);
-        let extent = (2.5 * n.diameter_mm).clamp(40.0, 120.0);
+        let extent = extent_mm(n.diameter_mm);
         let name = format!("nodule-{:03}.png", n.id);
         picture(&scan.ct, &[outline], center, extent).save(&folder.join(name))?;
     }

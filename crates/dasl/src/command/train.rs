@@ -63,7 +63,7 @@ fn begin(
         bail!("{root} holds a run of `dasl learn`: name another --out");
     }
     if args.resume && folder.exists() {
-        return Ok((folder.read_settings()?, folder.read_split()?, folder.read_seed()?));
+        return Ok((folder.read_settings()?, folder.read_split()?, folder.read_origin()?.seed));
     }
     if folder.exists() {
         bail!("{root} holds a run already: add --resume to go on with it, or name another --out");
