@@ -62,6 +62,7 @@ fn scan(dataset: &DatasetWriter, id: &str, rods: &[Rod], ignored: &[[f64; 3]]) {
         ignored: ignored.iter().map(place).collect(),
         notes: Vec::new(),
         source: Vec::new(),
+        composed: None,
     };
     let arrays = ScanArrays {
         ct: Array3::zeros(SHAPE),
