@@ -15,8 +15,8 @@ const AROUND_MM: f64 = 16.0;
 const LUNG_HU: f32 = -600.0;
 /// At most this share of a nodule's surroundings may be vessels.
 const MOST_DENSE: f64 = 0.2;
-/// At most this share of a piece of lung may be vessels.
-const MOST_DENSE_LUNG: f64 = 0.15;
+/// At most this share of a piece of lung may be vessels: one that is cut off looks like a nodule.
+const MOST_DENSE_LUNG: f64 = 0.03;
 /// How often a place for a piece of lung is looked for in a volume.
 const TRIES: usize = 60;
 
@@ -33,6 +33,7 @@ pub struct Donor {
     pub stamp: Stamp,
     ct: Array3<i16>,
     mask: Array3<bool>,
+    fade: Vec<f32>,
     spacing_mm: f64,
 }
 
@@ -43,7 +44,7 @@ pub enum Unfit {
     NotInLung,
     /// A part of the chest wall, the mediastinum or a large vessel would come with it.
     Attached,
-    /// Its volume ends where the nodule does, so that its border is not known.
+    /// Its volume ends before the nodule does.
     Cut,
     /// Another nodule would come with it.
     Beside,
@@ -78,18 +79,20 @@ impl Donor {
         let ct = dataset.read_ct(scan_id, block.start, block.shape())?;
         let labels = dataset.read_labels(scan_id, block.start, block.shape())?;
         let mask = labels.mapv(|l| l == label);
-        let Some(stamp) = Stamp::cut(ct.view(), mask.view(), spacing_mm) else {
-            return Ok(Err(Unfit::Cut));
-        };
-        let others = labels.mapv(|l| l != 0 && l != label);
-        if is_cut(&mask) {
+        let slice_mm = scan.native_geometry.spacing_mm[0];
+        if is_cut(&mask, slice_mm, spacing_mm) {
             return Ok(Err(Unfit::Cut));
         }
-        let reach = (REACH_MM / spacing_mm).ceil() as i64;
+        let (reach, others) =
+            ((REACH_MM / spacing_mm).ceil() as i64, labels.mapv(|l| l != 0 && l != label));
         let boxes = [&mask, &others].map(|mask| Block::around(mask.indexed_iter()));
         if matches!(boxes, [Some(own), Some(other)] if own.grown(reach).meets(&other)) {
             return Ok(Err(Unfit::Beside));
         }
+        let (ct, mask, fade) = faded(&ct, &mask, slice_mm / spacing_mm);
+        let Some(stamp) = Stamp::cut(ct.view(), mask.view(), &fade, spacing_mm) else {
+            return Ok(Err(Unfit::Cut));
+        };
         match stamp.surroundings() {
             None => return Ok(Err(Unfit::Cut)),
             Some(around) if around.median_hu >= LUNG_HU => return Ok(Err(Unfit::NotInLung)),
@@ -97,7 +100,8 @@ impl Donor {
             Some(_) => {}
         }
         let (patient_id, record) = (scan.patient_id.clone(), record.clone());
-        Ok(Ok(Self { scan_id: scan_id.into(), patient_id, record, stamp, ct, mask, spacing_mm }))
+        let scan_id = scan_id.into();
+        Ok(Ok(Self { scan_id, patient_id, record, stamp, ct, mask, fade, spacing_mm }))
     }
 
     /// A piece of lung from beside the nodule, cut by the nodule's mask; `None` where its volume
@@ -106,9 +110,12 @@ impl Donor {
         let own = Block::around(self.mask.indexed_iter())?;
         let size = self.mask.dim();
         let shape = [size.0, size.1, size.2].map(|n| n as i64);
-        // One voxel at least stays between the mask and the volume's border.
-        let lowest = own.start.map(|v| 1 - v);
-        let highest = [0, 1, 2].map(|a| shape[a] - 1 - own.end[a]);
+        // In plane one voxel at least stays between the mask and the border; beyond the volume's
+        // own slices there is nothing to be taken.
+        let added = self.fade.iter().take_while(|fade| **fade <= 0.5).count() as i64;
+        let room = [added, 1, 1];
+        let lowest = [0, 1, 2].map(|a| room[a] - own.start[a]);
+        let highest = [0, 1, 2].map(|a| shape[a] - room[a] - own.end[a]);
         if (0..3).any(|a| lowest[a] > highest[a]) {
             return None;
         }
@@ -120,13 +127,13 @@ impl Donor {
             for ((z, y, x), _) in self.mask.indexed_iter().filter(|(_, inside)| **inside) {
                 let [z, y, x] = [z as i64 + shift[0], y as i64 + shift[1], x as i64 + shift[2]];
                 let at = [z as usize, y as usize, x as usize];
-                free &= distances[at].sqrt() > 2.0 * REACH_MM;
+                free &= distances[at].sqrt() > REACH_MM;
                 moved[at] = true;
             }
             if !free {
                 continue;
             }
-            let piece = Stamp::cut(self.ct.view(), moved.view(), self.spacing_mm)?;
+            let piece = Stamp::cut(self.ct.view(), moved.view(), &self.fade, self.spacing_mm)?;
             if is_lung(&piece) {
                 return Some(piece);
             }
@@ -148,12 +155,48 @@ pub fn is_lung(piece: &Stamp) -> bool {
         && piece.dense() <= MOST_DENSE_LUNG
 }
 
-/// Whether a mask reaches the border of its volume.
-fn is_cut(mask: &Array3<bool>) -> bool {
-    let size = mask.dim();
-    let last = [size.0 - 1, size.1 - 1, size.2 - 1];
-    mask.indexed_iter().any(|((z, y, x), inside)| {
-        let at = [z, y, x];
-        *inside && (0..3).any(|axis| at[axis] == 0 || at[axis] == last[axis])
-    })
+/// Whether a mask is cut by the border of its volume.
+///
+/// At the first and the last slice it may end: volumes are cut out by their nodules. What is left
+/// of it there must then be no larger than what is left of a ball with the largest section of the
+/// mask, a slice and a half before its end (a reader may have left out half a slice).
+fn is_cut(mask: &Array3<bool>, slice_mm: f64, spacing_mm: f64) -> bool {
+    let (_, height, width) = mask.dim();
+    let in_plane = mask.indexed_iter().any(|((_, y, x), inside)| {
+        *inside && (y == 0 || x == 0 || y + 1 == height || x + 1 == width)
+    });
+    let areas: Vec<usize> =
+        mask.outer_iter().map(|slice| slice.iter().filter(|inside| **inside).count()).collect();
+    let largest = areas.iter().copied().max().unwrap_or(0) as f64;
+    let last = areas.first().into_iter().chain(areas.last()).copied().max().unwrap_or(0) as f64;
+    let radius_mm = (largest / std::f64::consts::PI).sqrt() * spacing_mm;
+    let height = (1.5 * slice_mm / radius_mm).min(1.0);
+    in_plane || last > largest * (2.0 * height - height.powi(2))
+}
+
+/// A volume that fades as if beyond its first and last slice of `slice` voxels came a slice of the
+/// background: scanners' slices are interpolated linearly, from the middle of one to the middle of
+/// the next. Returns CT and mask with the slices that are added, and the fade of each slice.
+///
+/// # Shapes
+/// `ct`, `mask` [z, y, x]
+fn faded(
+    ct: &Array3<i16>,
+    mask: &Array3<bool>,
+    slice: f64,
+) -> (Array3<i16>, Array3<bool>, Vec<f32>) {
+    let size = ct.dim();
+    let added = (slice / 2.0).ceil() as usize;
+    let shape = (size.0 + 2 * added, size.1, size.2);
+    let within = |z: usize| z.saturating_sub(added).min(size.0 - 1);
+    let longer = Array3::from_shape_fn(shape, |(z, y, x)| ct[[within(z), y, x]]);
+    let longer_mask = Array3::from_shape_fn(shape, |(z, y, x)| {
+        z >= added && z - added < size.0 && mask[[z - added, y, x]]
+    });
+    let fade = (0..shape.0).map(|z| {
+        // From the voxel's middle to the middle of the slice that would come beyond.
+        let from_face = (z.min(shape.0 - 1 - z) as f64 + 0.5) - added as f64;
+        ((from_face + slice / 2.0) / slice).clamp(0.0, 1.0) as f32
+    });
+    (longer, longer_mask, fade.collect())
 }

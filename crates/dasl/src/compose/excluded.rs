@@ -9,22 +9,22 @@ use serde::Deserialize;
 
 use super::block::Block;
 
-/// A row of the table: two opposite corners, patient mm, LPS.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+/// A box by two opposite corners, patient mm, LPS.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BoxMm {
+    corners: [PointMm; 2],
+}
+
+/// A row of the table.
+#[derive(Deserialize)]
+struct Row {
+    scan: String,
     x0: f64,
     y0: f64,
     z0: f64,
     x1: f64,
     y1: f64,
     z1: f64,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    scan: String,
-    #[serde(flatten)]
-    corners: BoxMm,
 }
 
 /// Reads a table with the header scan,x0,y0,z0,x1,y1,z1: boxes by scan.
@@ -38,11 +38,11 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Vec<BoxMm>>> {
     for row in table.deserialize() {
         let row: Row =
             row.with_context(|| format!("{}: a line must be scan,x0,y0,z0,x1,y1,z1", name()))?;
-        let c = row.corners;
-        if ![c.x0, c.y0, c.z0, c.x1, c.y1, c.z1].iter().all(|v| v.is_finite()) {
+        if ![row.x0, row.y0, row.z0, row.x1, row.y1, row.z1].iter().all(|v| v.is_finite()) {
             bail!("{}: scan {}: a corner is no number in mm", name(), row.scan);
         }
-        boxes.entry(row.scan).or_default().push(c);
+        let corners = [PointMm::new(row.x0, row.y0, row.z0), PointMm::new(row.x1, row.y1, row.z1)];
+        boxes.entry(row.scan).or_default().push(BoxMm { corners });
     }
     Ok(boxes)
 }
@@ -53,13 +53,8 @@ impl BoxMm {
     pub fn voxels(&self, grid: &Geometry) -> Block {
         let (mut low, mut high) = ([f64::MAX; 3], [f64::MIN; 3]);
         for corner in 0..8 {
-            let pick = |bit: i32, a: f64, b: f64| if corner >> bit & 1 == 1 { b } else { a };
-            let at = PointMm::new(
-                pick(0, self.x0, self.x1),
-                pick(1, self.y0, self.y1),
-                pick(2, self.z0, self.z1),
-            );
-            let at = grid.to_voxel(at);
+            let end = |axis: usize| self.corners[corner >> axis & 1];
+            let at = grid.to_voxel(PointMm::new(end(0).x, end(1).y, end(2).z));
             for (axis, value) in [at.z, at.y, at.x].into_iter().enumerate() {
                 low[axis] = value.min(low[axis]);
                 high[axis] = value.max(high[axis]);
@@ -79,7 +74,7 @@ mod tests {
     fn a_box_holds_the_voxels_whose_centres_it_holds() {
         let grid = Geometry::axial([10, 20, 30], [1.0; 3], PointMm::new(-5.0, 0.0, 100.0));
         // Corners in any order; beyond the grid it is cut.
-        let corners = BoxMm { x0: 2.2, y0: -99.0, z0: 103.0, x1: -1.0, y1: 99.0, z1: 105.9 };
-        assert_eq!(corners.voxels(&grid), Block::new([3, 0, 4], [3, 20, 4]));
+        let corners = [PointMm::new(2.2, -99.0, 103.0), PointMm::new(-1.0, 99.0, 105.9)];
+        assert_eq!(BoxMm { corners }.voxels(&grid), Block::new([3, 0, 4], [3, 20, 4]));
     }
 }

@@ -153,7 +153,7 @@ impl Canvas {
                 continue;
             }
             let ct = self.ct.slice(s![z..z + size.0, y..y + size.1, x..x + size.2]);
-            let piece = Stamp::cut(ct, mask.view(), spacing_mm)?;
+            let piece = Stamp::cut(ct, mask.view(), &vec![1.0; size.0], spacing_mm)?;
             if is_lung(&piece) {
                 return Some(piece);
             }

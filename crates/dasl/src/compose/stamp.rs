@@ -17,7 +17,7 @@ const TISSUE_HU: f32 = 40.0;
 /// Denser than this is no lung tissue, but vessel, wall or nodule.
 const DENSE_HU: f32 = -400.0;
 /// From how much above its lung on the background is a vessel or the wall, and from where surely.
-const STRUCTURE_HU: [f32; 2] = [200.0, 400.0];
+const STRUCTURE_HU: [f32; 2] = [120.0, 300.0];
 /// The background's structures stay where they are this much denser than the piece.
 const DENSER_HU: [f32; 2] = [0.0, 200.0];
 
@@ -30,9 +30,11 @@ pub struct Stamp {
     mask: Array3<bool>,
     /// Its share in the mixture [z, y, x]: 1 in the mask, 0 from [`REACH_MM`] on.
     share: Array3<f32>,
+    /// What is seen of the mask's surroundings [z, y, x].
+    around: Array3<bool>,
 }
 
-/// What lies around a mask, where the shares are between 0 and 1.
+/// What lies around a mask, from [`GROWN_MM`] to [`REACH_MM`] away.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Surroundings {
     /// Median, HU.
@@ -44,12 +46,18 @@ pub struct Surroundings {
 impl Stamp {
     /// Cuts the surroundings of a mask out of a volume; `None` for an empty mask.
     ///
-    /// The share falls from 1 to 0 between [`GROWN_MM`] and [`REACH_MM`] from the mask, and
-    /// sooner where the volume ends sooner: nothing is known beyond.
+    /// The share falls from 1 to 0 between [`GROWN_MM`] and [`REACH_MM`] from the mask, and sooner
+    /// where a slice ends sooner: nothing is known beyond. In each slice it is multiplied by that
+    /// slice's `fade`.
     ///
     /// # Shapes
-    /// `ct` and `mask` [z, y, x], voxels of `spacing_mm`
-    pub fn cut(ct: ArrayView3<i16>, mask: ArrayView3<bool>, spacing_mm: f64) -> Option<Self> {
+    /// `ct` and `mask` [z, y, x], voxels of `spacing_mm`; `fade` [z]
+    pub fn cut(
+        ct: ArrayView3<i16>,
+        mask: ArrayView3<bool>,
+        fade: &[f32],
+        spacing_mm: f64,
+    ) -> Option<Self> {
         let size = ct.dim();
         let shape = [size.0, size.1, size.2];
         let reach = (REACH_MM / spacing_mm).ceil() as i64;
@@ -58,13 +66,17 @@ impl Stamp {
         let region = s![start[0]..end[0], start[1]..end[1], start[2]..end[2]];
         let mask = mask.slice(region).to_owned();
         let mut share = Array3::zeros(mask.dim());
+        let mut around = Array3::from_elem(mask.dim(), false);
         let distances = squared_distances_mm2(mask.view(), [spacing_mm; 3]);
         for ((z, y, x), &squared) in distances.indexed_iter() {
             let at = [z + start[0], y + start[1], x + start[2]];
-            let beyond = (0..3).map(|a| (at[a] + 1).min(shape[a] - at[a])).min().unwrap_or(1);
-            share[[z, y, x]] = share_at(squared.sqrt(), beyond as f64 * spacing_mm);
+            let beyond = (1..3).map(|a| (at[a] + 1).min(shape[a] - at[a])).min().unwrap_or(1);
+            let (distance_mm, fade) = (squared.sqrt(), fade[at[0]]);
+            share[[z, y, x]] = fade * share_at(distance_mm, beyond as f64 * spacing_mm);
+            // Half faded is where the volume's own slices end.
+            around[[z, y, x]] = fade > 0.5 && distance_mm > GROWN_MM && distance_mm <= REACH_MM;
         }
-        Some(Self { hounsfield: ct.slice(region).mapv(f32::from), mask, share })
+        Some(Self { hounsfield: ct.slice(region).mapv(f32::from), mask, share, around })
     }
 
     /// Voxels along [z, y, x].
@@ -90,6 +102,7 @@ impl Stamp {
             hounsfield: turn.apply(&self.hounsfield),
             mask: turn.apply(&self.mask),
             share: turn.apply(&self.share),
+            around: turn.apply(&self.around),
         }
     }
 
@@ -124,13 +137,11 @@ impl Stamp {
     }
 
     fn margin(&self, hounsfield: ArrayView3<f32>) -> Vec<f32> {
-        let around = |share: f32| share > 0.0 && share < 1.0;
-        self.share.iter().zip(hounsfield).filter(|(s, _)| around(**s)).map(|(_, hu)| *hu).collect()
+        self.around.iter().zip(hounsfield).filter(|(a, _)| **a).map(|(_, hu)| *hu).collect()
     }
 
-    /// How much denser lung with its surroundings' median is than soft tissue, against lung with
-    /// another median: what differences to soft tissue are multiplied by. `None` if there is
-    /// nothing around it.
+    /// What differences to soft tissue are multiplied by, so that its lung's median becomes
+    /// `median_hu`. `None` if there is nothing around it.
     pub fn stretch(&self, median_hu: f32) -> Option<f32> {
         let own = self.surroundings()?.median_hu;
         Some((TISSUE_HU - median_hu) / (TISSUE_HU - own))
@@ -140,7 +151,8 @@ impl Stamp {
     ///
     /// Its lung becomes as dense as the background's and soft tissue stays: a voxel that is partly
     /// air is as much of both as before. Vessels and wall of the background stay where they are
-    /// denser than the piece.
+    /// denser than the piece. A mean of two noises is weaker than either: the grain is mixed apart
+    /// from the rest, by shares whose squares add up to 1.
     ///
     /// # Shapes
     /// `background` [z, y, x], as the stamp
@@ -153,9 +165,12 @@ impl Stamp {
         let (smooth, smooth_before) = (mean_of_27(&matched), mean_of_27(&before));
         for (at, hu) in background.indexed_iter_mut() {
             let above = smooth_before[at] - median_hu;
-            let kept = step(STRUCTURE_HU, above) * step(DENSER_HU, smooth_before[at] - smooth[at]);
+            let kept = step(STRUCTURE_HU, above) * step(DENSER_HU, before[at] - matched[at]);
             let share = self.share[at] * (1.0 - kept);
-            *hu = (before[at] + share * (matched[at] - before[at])).round() as i16;
+            let mixed = |a: f32, b: f32| (1.0 - share) * a + share * b;
+            let grain = mixed(before[at] - smooth_before[at], matched[at] - smooth[at]);
+            let grain = grain / (share.powi(2) + (1.0 - share).powi(2)).sqrt();
+            *hu = (mixed(smooth_before[at], smooth[at]) + grain).round() as i16;
         }
     }
 }
@@ -200,4 +215,146 @@ fn mean_of_27(values: &Array3<f32>) -> Array3<f32> {
         });
     }
     mean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    const SIZE: usize = 40;
+
+    /// Lung with the grain of a scanner.
+    fn lung(median_hu: f32, seed: u64) -> Array3<i16> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let noise = Array3::from_shape_simple_fn((SIZE, SIZE, SIZE), || {
+            (0..4).map(|_| rng.random_range(-60.0..60.0_f32)).sum::<f32>()
+        });
+        (0.5 * &noise + mean_of_27(&noise)).mapv(|v| (median_hu + v) as i16)
+    }
+
+    fn ball(radius: f64) -> Array3<bool> {
+        Array3::from_shape_fn((SIZE, SIZE, SIZE), |(z, y, x)| {
+            let d = [z, y, x].map(|v| v as f64 - SIZE as f64 / 2.0);
+            d.iter().map(|d| d * d).sum::<f64>() < radius * radius
+        })
+    }
+
+    fn cut(ct: &Array3<i16>, mask: &Array3<bool>) -> Stamp {
+        Stamp::cut(ct.view(), mask.view(), &[1.0; SIZE], 1.0).unwrap()
+    }
+
+    /// Puts it where it comes from, in another scan.
+    fn paste(stamp: &Stamp, ct: &Array3<i16>, put: impl FnOnce(ArrayViewMut3<i16>)) -> Array3<i16> {
+        let mut composed = ct.clone();
+        let first = (SIZE - stamp.shape()[0]) / 2 + 1;
+        let end = first + stamp.shape()[0];
+        put(composed.slice_mut(s![first..end, first..end, first..end]));
+        composed
+    }
+
+    /// Mean absolute difference of neighbours along x where the share is between two bounds.
+    fn roughness(ct: &Array3<i16>, stamp: &Stamp, [low, high]: [f32; 2]) -> f64 {
+        let first = (SIZE - stamp.shape()[0]) / 2 + 1;
+        let (mut sum, mut count) = (0.0, 0.0);
+        for ((z, y, x), share) in stamp.share.indexed_iter() {
+            if *share > low && *share <= high {
+                let at = [z + first, y + first, x + first];
+                let here = f64::from(ct[at]);
+                for next in [at[2] - 1, at[2] + 1] {
+                    sum += (here - f64::from(ct[[at[0], at[1], next]])).abs();
+                    count += 1.0;
+                }
+            }
+        }
+        sum / count
+    }
+
+    #[test]
+    fn a_piece_of_denser_lung_leaves_no_seam() {
+        let (background, other) = (lung(-860.0, 1), lung(-760.0, 2));
+        let stamp = cut(&other, &ball(6.0));
+        let soft = paste(&stamp, &background, |to| stamp.mix_into(to, -860.0));
+        let hard = paste(&stamp, &background, |mut to| {
+            Zip::from(&mut to).and(&stamp.share).and(&stamp.hounsfield).for_each(
+                |to, share, hu| {
+                    if *share > 0.0 {
+                        *to = *hu as i16;
+                    }
+                },
+            );
+        });
+        for (bounds, pasted) in [([0.0, 0.1], 1.2), ([0.1, 0.5], 0.0), ([0.5, 0.999], 0.0)] {
+            let untouched = roughness(&background, &stamp, bounds);
+            let ratio = roughness(&soft, &stamp, bounds) / untouched;
+            assert!((0.93..1.07).contains(&ratio), "{bounds:?}: {ratio}");
+            // The measure sees a seam where there is one.
+            let ratio = roughness(&hard, &stamp, bounds) / untouched;
+            assert!(ratio > pasted, "{bounds:?}: {ratio}");
+        }
+        // As dense as its new surroundings, within the noise.
+        let inside = stamp.mask.indexed_iter().filter(|(_, inside)| **inside);
+        let first = (SIZE - stamp.shape()[0]) / 2 + 1;
+        let inside: Vec<f64> = inside
+            .map(|((z, y, x), _)| f64::from(soft[[z + first, y + first, x + first]]))
+            .collect();
+        let mean = inside.iter().sum::<f64>() / inside.len() as f64;
+        assert!((mean + 860.0).abs() < 8.0, "{mean}");
+    }
+
+    #[test]
+    fn a_nodule_keeps_its_density_and_nothing_else_is_changed() {
+        let (background, mut other) = (lung(-860.0, 3), lung(-800.0, 4));
+        let mask = ball(5.0);
+        Zip::from(&mut other).and(&mask).for_each(|hu, inside| {
+            if *inside {
+                *hu = 60;
+            }
+        });
+        let stamp = cut(&other, &mask);
+        let composed = paste(&stamp, &background, |to| stamp.mix_into(to, -860.0));
+        let first = (SIZE - stamp.shape()[0]) / 2 + 1;
+        let mut changed = 0;
+        for ((z, y, x), hu) in composed.indexed_iter() {
+            let at = [z, y, x].map(|v| v.wrapping_sub(first));
+            let share = stamp.share.get(at).copied().unwrap_or(0.0);
+            if share == 0.0 {
+                assert_eq!(*hu, background[[z, y, x]]);
+            }
+            changed += usize::from(*hu != background[[z, y, x]]);
+            if stamp.mask.get(at).copied().unwrap_or(false) {
+                assert_eq!(*hu, 60);
+            }
+        }
+        assert!(changed > 1000, "{changed}");
+    }
+
+    #[test]
+    fn the_wall_beside_a_nodule_stays() {
+        let mut background = lung(-860.0, 5);
+        background.slice_mut(s![.., .., 24..]).fill(40);
+        let mut other = lung(-860.0, 6);
+        let mask = ball(3.5);
+        Zip::from(&mut other).and(&mask).for_each(|hu, inside| {
+            if *inside {
+                *hu = 0;
+            }
+        });
+        let stamp = cut(&other, &mask);
+        let composed = paste(&stamp, &background, |to| stamp.mix_into(to, -860.0));
+        let wall = composed.slice(s![.., .., 25..]);
+        assert!(wall.iter().all(|hu| *hu > -60), "{:?}", wall.iter().min());
+    }
+
+    #[test]
+    fn the_share_falls_with_the_distance_and_sooner_at_the_end_of_a_slice() {
+        assert_eq!(
+            [0.0, 1.0, 4.0, 9.0].map(|d| share_at(d, 50.0)).map(|s| (s * 100.0).round()),
+            [100.0, 100.0, 0.0, 0.0]
+        );
+        let falling: Vec<f32> = (0..40).map(|i| share_at(f64::from(i) / 10.0, 50.0)).collect();
+        assert!(falling.windows(2).all(|pair| pair[0] >= pair[1]));
+        assert!(share_at(1.0, 1.0) < share_at(1.0, 9.0));
+    }
 }
