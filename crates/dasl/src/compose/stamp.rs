@@ -17,7 +17,7 @@ const TISSUE_HU: f32 = 40.0;
 /// Denser than this is no lung tissue, but vessel, wall or nodule.
 const DENSE_HU: f32 = -400.0;
 /// From how much above its lung on the background is a vessel or the wall, and from where surely.
-const STRUCTURE_HU: [f32; 2] = [120.0, 300.0];
+const STRUCTURE_HU: [f32; 2] = [70.0, 180.0];
 /// The background's structures stay where they are this much denser than the piece.
 const DENSER_HU: [f32; 2] = [0.0, 200.0];
 
@@ -288,7 +288,8 @@ mod tests {
         for (bounds, pasted) in [([0.0, 0.1], 1.2), ([0.1, 0.5], 0.0), ([0.5, 0.999], 0.0)] {
             let untouched = roughness(&background, &stamp, bounds);
             let ratio = roughness(&soft, &stamp, bounds) / untouched;
-            assert!((0.93..1.07).contains(&ratio), "{bounds:?}: {ratio}");
+            // Its grain grows with the stretch, 1.125, like all else.
+            assert!((0.93..1.17).contains(&ratio), "{bounds:?}: {ratio}");
             // The measure sees a seam where there is one.
             let ratio = roughness(&hard, &stamp, bounds) / untouched;
             assert!(ratio > pasted, "{bounds:?}: {ratio}");
