@@ -150,7 +150,7 @@ fn bytes(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 fn nodules_are_put_into_lung_with_their_masks_and_names() {
     let folder = sources();
     let ran = compose(&folder, "out", "--copies 2 --per-scan 3 --nothing 2 --nifti").done();
-    assert!(ran.err.contains("6 of 6 nodules can be inserted"), "{}", ran.err);
+    assert!(ran.out.contains("6 of 6 nodules can be inserted"), "{}", ran.out);
     let (_, ct, own, _) = voxels(&Dataset::open(&folder.path().join("backgrounds")).unwrap(), "B");
     let composed = Dataset::open(&folder.path().join("out")).unwrap();
     assert_eq!(composed.scan_ids(), ["composed-B-1", "composed-B-2"]);

@@ -19,6 +19,7 @@ use super::imported::{Imported, Item};
 use super::prepare::{boxes, counts, open};
 use crate::Outcome;
 use crate::args::ComposeArgs;
+use crate::compose::block::Block;
 use crate::compose::donor::{Donor, Unfit};
 use crate::compose::excluded::{self, BoxMm};
 use crate::compose::insert::{Canvas, Insertion, Wanted};
@@ -41,7 +42,7 @@ pub fn run(args: &ComposeArgs, json: bool) -> Result<Outcome> {
         Some(file) => known_scans(excluded::read(file)?, &backgrounds, file)?,
         None => BTreeMap::new(),
     };
-    let donors = donors(&nodules, args.patients.as_deref(), args.seed)?;
+    let donors = donors(&nodules, args.patients.as_deref(), args.seed, json)?;
     let info = nodules.info();
     let mut imported = Imported::into(open(&args.out, info.spacing_mm, &info.rule)?);
     let ids = backgrounds.scan_ids();
@@ -101,7 +102,7 @@ fn known_scans(
 }
 
 /// The nodules that can be put elsewhere, in random order; says how many can't.
-fn donors(nodules: &Dataset, patients: Option<&Path>, seed: u64) -> Result<Vec<Donor>> {
+fn donors(nodules: &Dataset, patients: Option<&Path>, seed: u64, json: bool) -> Result<Vec<Donor>> {
     let patients = patients.map(read_patients).transpose()?;
     let mut wanted = Vec::new();
     for id in nodules.scan_ids() {
@@ -130,7 +131,12 @@ fn donors(nodules: &Dataset, patients: Option<&Path>, seed: u64) -> Result<Vec<D
         let of = if patients.is_some() { " of these patients" } else { "" };
         bail!("{}: no nodule{of} can be inserted{left_out}", nodules.root().display());
     }
-    eprintln!("{} of {} nodules can be inserted{left_out}", donors.len(), wanted.len());
+    let said = format!("{} of {} nodules can be inserted{left_out}", donors.len(), wanted.len());
+    if json {
+        eprintln!("{said}");
+    } else {
+        println!("{said}");
+    }
     donors.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     Ok(donors)
 }
@@ -214,9 +220,10 @@ impl Job<'_> {
     fn blank(&self, canvas: &mut Canvas, background: &ScanRecord) -> Result<()> {
         for corners in self.boxes {
             let block = corners.voxels(&background.geometry);
-            let own = background.nodules.iter().find(|n| {
-                crate::compose::block::Block::new(n.box_start, n.box_shape).meets(&block)
-            });
+            let own = background
+                .nodules
+                .iter()
+                .find(|n| Block::new(n.box_start, n.box_shape).meets(&block));
             if let Some(nodule) = own {
                 bail!(
                     "{}: a box of --exclude touches nodule {}; a scan's own nodules stay",

@@ -87,7 +87,7 @@ impl Room {
                 continue;
             }
             let here = ct.slice(region);
-            let Some(around) = stamp.surroundings_in(here) else { return None };
+            let around = stamp.surroundings_in(here)?;
             let lung_like = (LUNG_HU[0]..LUNG_HU[1]).contains(&around.median_hu);
             let alike = stamp
                 .stretch(around.median_hu)

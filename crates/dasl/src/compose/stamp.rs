@@ -350,10 +350,9 @@ mod tests {
 
     #[test]
     fn the_share_falls_with_the_distance_and_sooner_at_the_end_of_a_slice() {
-        assert_eq!(
-            [0.0, 1.0, 4.0, 9.0].map(|d| share_at(d, 50.0)).map(|s| (s * 100.0).round()),
-            [100.0, 100.0, 0.0, 0.0]
-        );
+        for (distance, percent) in [(0.0, 100), (1.0, 100), (2.5, 50), (4.0, 0), (9.0, 0)] {
+            assert_eq!((share_at(distance, 50.0) * 100.0).round() as i32, percent);
+        }
         let falling: Vec<f32> = (0..40).map(|i| share_at(f64::from(i) / 10.0, 50.0)).collect();
         assert!(falling.windows(2).all(|pair| pair[0] >= pair[1]));
         assert!(share_at(1.0, 1.0) < share_at(1.0, 9.0));
