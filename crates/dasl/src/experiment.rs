@@ -8,7 +8,7 @@ use dasl_learn::{LearnConfig, Sequence, Strategy};
 use dasl_net::config::Preset;
 use serde::{Deserialize, Serialize};
 
-use crate::config_file::{Settings, in_one_line};
+use crate::config_file::{Settings, Uncertainty, in_one_line};
 
 /// An experiment's file. Paths in it are taken from the file's folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,8 @@ pub struct Arm {
     /// Steps of a round's fine-tuning, in place of the configuration's: arms of few rounds can so
     /// be trained for as long as arms of many.
     pub round_steps: Option<usize>,
+    /// The voxels that the uncertainty is the mean over, in place of the configuration's.
+    pub uncertainty: Option<Uncertainty>,
     /// Everything is annotated before the first round: full training. Such an arm runs once a seed.
     #[serde(default)]
     pub full: bool,
@@ -167,6 +169,7 @@ impl Experiment {
                     let learn = &mut settings.learn;
                     learn.initial_steps = arm.initial_steps.unwrap_or(learn.initial_steps);
                     learn.round_steps = arm.round_steps.unwrap_or(learn.round_steps);
+                    learn.uncertainty = arm.uncertainty.unwrap_or(learn.uncertainty);
                     cells.push(Cell { arm: name, initial, seed, settings });
                 }
             }
