@@ -26,7 +26,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use dasl_net::anchor::Anchors;
 use dasl_net::backbone::Features;
-use dasl_net::config::{Config, Preset};
+use dasl_net::config::{Config, Preset, Rule};
 use dasl_net::infer::Segmenter;
 use dasl_net::layer::normal;
 use dasl_net::loss::PatchLoss;
@@ -102,6 +102,8 @@ fn configuration(preset: &str) -> Result<Config, Box<dyn Error>> {
     config.train.batch = SPHERES.len();
     config.train.negatives = Anchors::new(&config.net, [EDGE; 3]).len();
     config.train.hard_negatives = 8;
+    config.train.optimizer = Rule::Sgd;
+    config.train.learning_rate = 0.02;
     config.train.weight_decay = 0.01;
     config.train.clip_norm = 1.0;
     Ok(config)

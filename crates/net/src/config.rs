@@ -121,14 +121,14 @@ impl Config {
         };
         let train = TrainConfig {
             steps: 4000,
-            batch: 1,
+            batch: 2,
             patch: 64,
             positive_share: 0.7,
-            optimizer: Rule::Sgd,
-            learning_rate: 0.02,
+            optimizer: Rule::Adam,
+            learning_rate: 0.003,
             warm_up: 100,
             momentum: 0.9,
-            weight_decay: 1e-4,
+            weight_decay: 1e-3,
             clip_norm: 5.0,
             mask_crop: 32,
             negatives: 800,
@@ -146,13 +146,13 @@ impl Config {
                     mask: 8,
                     ..net
                 },
-                train: TrainConfig { steps: 400, patch: 48, checkpoint_every: 100, ..train },
+                train: TrainConfig { steps: 1000, patch: 48, checkpoint_every: 100, ..train },
                 infer: InferConfig { tile: 96, ..infer },
             },
             Preset::Small => Self { net, train, infer },
             Preset::Paper => Self {
                 net: NetConfig { layers: [6, 8, 8], ..net },
-                train: TrainConfig { patch: 128, ..train },
+                train: TrainConfig { patch: 128, batch: 1, ..train },
                 infer,
             },
         }

@@ -87,8 +87,8 @@ fn say(text: &str) {
 /// itself after days of training; this one is not, so it starts further up.
 fn settings(seed: u64) -> Settings {
     let mut settings = Settings::preset(Preset::Tiny);
-    settings.learn.initial_steps = 900;
-    settings.learn.round_steps = 250;
+    settings.learn.initial_steps = 450;
+    settings.learn.round_steps = 125;
     // Few scans: background and vessels must be learnt from fewer patches.
     settings.train.positive_share = 0.6;
     settings.train.hard_negatives = 8;
