@@ -83,7 +83,7 @@ fn chart(curves: &[(Style, &str, &FrocCurve)]) -> Chart {
         )
     });
     Chart {
-        title: "FROC".into(),
+        title: "Sensitivity over false positives (FROC)".into(),
         text: format!("FROC curve. {}.", text.collect::<Vec<_>>().join("; ")),
         x: Axis {
             label: "false positives per scan (number)".into(),

@@ -111,7 +111,7 @@ fn pictures(nodules: &[Nodule<'_>], sources: &Sources, left: &mut usize) -> Mark
         @for (kind, places) in shown(nodules.len()) {
             @if !places.is_empty() {
                 h4 { (kind) }
-                div.grid.ct {
+                div.grid {
                     @for place in places { (figure(kind, &nodules[place], sources, left)) }
                 }
             }
