@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod bench;
+pub mod compose;
 pub mod demo;
 pub mod evaluate;
 pub mod experiment;

@@ -21,6 +21,8 @@ pub struct LoopConfig {
     pub round_rate: f64,
     /// `P` of Eq. (3).
     pub descriptor: Descriptor,
+    /// The voxels that Eq. (2) is the mean over.
+    pub uncertainty: Uncertainty,
     /// The class of a pseudo-label, Eq. (7).
     pub pseudo_class: PseudoClass,
     /// Who annotates: `labels` or `queue:DIR`.
@@ -38,6 +40,17 @@ pub enum Descriptor {
     Output,
     /// The encoder's features (as in suggestive annotation).
     Encoder,
+}
+
+/// The voxels that a sample's uncertainty is the mean over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Uncertainty {
+    /// All of the output (paper). Nearly all that is uncertain lies at a nodule's border, so this
+    /// is larger the larger a nodule is.
+    Volume,
+    /// Those near the border of the network's own mask, whatever its size.
+    Border,
 }
 
 /// The class that a sample of the pool gets in Eq. (7).
@@ -98,6 +111,7 @@ impl Settings {
             round_steps,
             round_rate: 0.3,
             descriptor: Descriptor::Output,
+            uncertainty: Uncertainty::Volume,
             pseudo_class: PseudoClass::Given,
             oracle: OracleChoice::Labels,
             engine: LearnConfig::default(),

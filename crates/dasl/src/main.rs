@@ -4,6 +4,7 @@ mod annotation_store;
 mod args;
 mod bench;
 mod command;
+mod compose;
 mod config_file;
 mod curriculum;
 mod curve;
@@ -69,6 +70,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Import(Import::Voi(args)) => command::import_voi::run(&args, json),
         Command::Import(Import::Luna16(args)) => command::import_luna16::run(&args, json),
         Command::Import(Import::Scans(args)) => command::import_scans::run(&args, json),
+        Command::Compose(args) => command::compose::run(&args, json),
         Command::Train(args) => command::train::run(&args, json),
         Command::Learn(args) => command::learn::run(&args, json),
         Command::Experiment(args) => command::experiment::run(&args, json),

@@ -22,7 +22,7 @@ use indicatif::ProgressBar;
 
 use crate::annotation_store::{AnnotationError, AnnotationStore};
 use crate::command::train::validate;
-use crate::config_file::{Descriptor, LoopConfig, PseudoClass, Settings};
+use crate::config_file::{Descriptor, LoopConfig, PseudoClass, Settings, Uncertainty};
 use crate::split::{Sample, Split};
 
 /// Weights in a round's folder.
@@ -182,11 +182,14 @@ fn judged(own: SamplePrediction, learn: &LoopConfig) -> Prediction {
     Prediction {
         loss: multi_task_loss(class.loss, mask),
         foreground: own.proposal.score >= 0.5 && dice.is_some(),
+        probabilities: match learn.uncertainty {
+            Uncertainty::Volume => probabilities.clone(),
+            Uncertainty::Border => own.border(),
+        },
         descriptor: match learn.descriptor {
-            Descriptor::Output => probabilities.clone(),
+            Descriptor::Output => probabilities,
             Descriptor::Encoder => own.encoding,
         },
-        probabilities,
     }
 }
 

@@ -19,6 +19,7 @@ pub mod surface;
 
 pub use bootstrap::{Difference, Interval, RESAMPLES, mean_difference, mean_interval};
 pub use calibration::{Calibration, CalibrationBin, calibration};
+pub use distance_transform::squared_distances_mm2;
 pub use figures::{Figures, Judged, Spread};
 pub use froc::{Annotation, Froc, FrocCounts, FrocError, Mark, Ranking, froc};
 pub use froc_bootstrap::{FrocIntervals, OtherScans, cpm_difference, froc_intervals};

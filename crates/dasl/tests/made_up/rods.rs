@@ -78,6 +78,7 @@ pub fn scan(dataset: &DatasetWriter, id: &str, rods: &[Rod], ignored: &[[f64; 3]
         ignored: ignored.iter().map(place).collect(),
         notes: Vec::new(),
         source: Vec::new(),
+        composed: None,
     };
     let arrays = ScanArrays {
         ct: Array3::from_shape_fn(SHAPE, |(z, y, x)| (60 * (z + y) + 7 * x) as i16 - 1000),
