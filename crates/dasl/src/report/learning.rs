@@ -113,13 +113,13 @@ fn group(curves: &[Curve], of: &str, about: &str) -> Result<Markup> {
     })
 }
 
-/// The same for all panels: a tenth below the lowest, a tenth above the highest.
+/// The same for all panels: from the tenth below the lowest to the tenth above the highest.
 fn heights(curves: &[Curve]) -> std::ops::Range<f64> {
     let points = || curves.iter().flat_map(|c| &c.points);
     let low = points().map(|p| p.low).fold(1.0, f64::min);
     let high = points().map(|p| p.high).fold(0.0, f64::max);
-    let down = (low * 10.0 - 1e-9).floor().max(0.0) / 10.0;
-    let up = ((high * 10.0 + 1e-9).ceil() / 10.0).min(1.0).max(down + 0.1);
+    let down = (low * 10.0 + 1e-9).floor().max(0.0) / 10.0;
+    let up = ((high * 10.0 - 1e-9).ceil() / 10.0).min(1.0).max(down + 0.1);
     down..up
 }
 
