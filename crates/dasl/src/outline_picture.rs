@@ -7,6 +7,8 @@ use dasl_volume::{CtVolume, Geometry, LabelVolume, PointMm, VoxelPos};
 
 /// Pixels of one view along each side.
 const VIEW: usize = 200;
+/// Pixels across an outline.
+const LINE: usize = 2;
 /// Pixels along an edge from dash to dash.
 const DASH: usize = 8;
 /// Lung window, HU.
@@ -158,12 +160,14 @@ fn nearest(labels: &LabelVolume, geometry: &Geometry, p: PointMm) -> u16 {
     labels.voxels[at.map(|v| v as usize)]
 }
 
-/// Inside, with a neighbour outside.
+/// Inside, with a pixel outside that is at most the line's width away.
 fn is_edge(mask: &[bool], row: usize, column: usize) -> bool {
     let inside = |r: usize, c: usize| r < VIEW && c < VIEW && mask[r * VIEW + c];
-    inside(row, column)
-        && !(inside(row.wrapping_sub(1), column)
-            && inside(row + 1, column)
-            && inside(row, column.wrapping_sub(1))
-            && inside(row, column + 1))
+    let near = |by: usize| {
+        inside(row.wrapping_sub(by), column)
+            && inside(row + by, column)
+            && inside(row, column.wrapping_sub(by))
+            && inside(row, column + by)
+    };
+    inside(row, column) && !(1..=LINE).all(near)
 }

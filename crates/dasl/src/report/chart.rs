@@ -204,7 +204,7 @@ impl Chart {
             let mut chart = ChartBuilder::on(&area)
                 .margin(14)
                 .margin_right(28)
-                .x_label_area_size(96)
+                .x_label_area_size(88)
                 .y_label_area_size(112)
                 .build_cartesian_2d(self.x.clone(), self.y.clone())?;
             chart

@@ -59,7 +59,8 @@ pub fn section(runs: &[Run]) -> Result<Option<Section>> {
 fn chart(curves: &[(Style, &str, &FrocCurve)]) -> Chart {
     let mut layers = Vec::new();
     for (style, _, curve) in curves {
-        if let Some(intervals) = &curve.intervals {
+        // Draws of a single scan are all the same.
+        if let Some(intervals) = curve.intervals.as_ref().filter(|_| curve.counts.scans > 1) {
             let band = curve.false_positives_per_scan.iter().zip(&intervals.band);
             layers
                 .push(Layer::Band(*style, band.map(|(x, i)| [x.log2(), i.low, i.high]).collect()));
@@ -83,7 +84,7 @@ fn chart(curves: &[(Style, &str, &FrocCurve)]) -> Chart {
         )
     });
     Chart {
-        title: "FROC".into(),
+        title: "Sensitivity over false positives (FROC)".into(),
         text: format!("FROC curve. {}.", text.collect::<Vec<_>>().join("; ")),
         x: Axis {
             label: "false positives per scan (number)".into(),

@@ -55,8 +55,10 @@ pub fn page(title: &str, about: &Markup, sections: &[Section]) -> Markup {
 /// A table that scrolls sideways where it is wider than the page. Columns of figures stand to the
 /// right.
 pub fn table(name: &str, header: &[&str], rows: &[Vec<String>]) -> Markup {
+    // A figure may have its interval or deviation beside it.
     let is_figure = |text: &str| {
-        text.is_empty() || text.starts_with(|c: char| c.is_ascii_digit() || "-+.".contains(c))
+        let letters = |word: &str| word != "to" && word.contains(char::is_alphabetic);
+        !text.split_whitespace().any(letters)
     };
     let figures: Vec<bool> = (0..header.len())
         .map(|column| rows.iter().all(|row| row.get(column).is_none_or(|cell| is_figure(cell))))

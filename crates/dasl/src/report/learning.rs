@@ -30,6 +30,8 @@ struct Point {
     kind: String,
     annotated: f64,
     pseudo: f64,
+    /// Share of the pseudo-labels that are on their nodule.
+    right: Option<f64>,
     precision: Option<f64>,
     seeds: usize,
     /// Dice.
@@ -111,13 +113,13 @@ fn group(curves: &[Curve], of: &str, about: &str) -> Result<Markup> {
     })
 }
 
-/// The same for all panels: a tenth below the lowest, a tenth above the highest.
+/// The same for all panels: from the tenth below the lowest to the tenth above the highest.
 fn heights(curves: &[Curve]) -> std::ops::Range<f64> {
     let points = || curves.iter().flat_map(|c| &c.points);
     let low = points().map(|p| p.low).fold(1.0, f64::min);
     let high = points().map(|p| p.high).fold(0.0, f64::max);
-    let down = (low * 10.0 - 1e-9).floor().max(0.0) / 10.0;
-    let up = ((high * 10.0 + 1e-9).ceil() / 10.0).min(1.0).max(down + 0.1);
+    let down = (low * 10.0 + 1e-9).floor().max(0.0) / 10.0;
+    let up = ((high * 10.0 - 1e-9).ceil() / 10.0).min(1.0).max(down + 0.1);
     down..up
 }
 
@@ -235,6 +237,7 @@ fn of_rows(prefix: &str, rows: &[Row], of: fn(&Row) -> Option<f64>) -> Vec<Curve
             kind: rows[0].kind.clone(),
             annotated: mean(|row| Some(row.annotated as f64)).unwrap_or(0.0),
             pseudo: mean(|row| Some(row.pseudo as f64)).unwrap_or(0.0),
+            right: mean(|row| row.pseudo_right),
             precision: mean(|row| row.pseudo_precision),
             seeds: rows.len(),
             mean: mean(of).unwrap_or(0.0),
@@ -256,6 +259,7 @@ fn of_state(name: &str, state: &RunState) -> Option<Curve> {
         kind: r.kind.to_string(),
         annotated: r.annotated as f64,
         pseudo: r.pseudo as f64,
+        right: None,
         precision: None,
         seeds: 1,
         mean: r.score.value,
@@ -276,6 +280,7 @@ fn rounds(curves: &[Curve]) -> Markup {
                 p.kind.clone(),
                 format!("{:.0}", p.annotated),
                 format!("{:.0}", p.pseudo),
+                figure(p.right, 2),
                 figure(p.precision, 2),
                 p.seeds.to_string(),
                 format!("{:.3}", p.mean),
@@ -290,6 +295,7 @@ fn rounds(curves: &[Curve]) -> Markup {
         "does",
         "annotated",
         "pseudo-labelled",
+        "of them right",
         "their precision",
         "seeds",
         "Dice",
@@ -319,6 +325,7 @@ mod tests {
             lambda: 0.0,
             pseudo: 3,
             weight_sum: 0.0,
+            pseudo_right: None,
             pseudo_precision: None,
             pseudo_dice: None,
             seconds: None,

@@ -88,17 +88,16 @@ fn ranked(evaluation: &Evaluation) -> Vec<Nodule<'_>> {
 }
 
 /// Which of `n` ranked ones are shown: the first, those around the middle, the last; none twice.
-fn shown(n: usize) -> [(&'static str, Vec<usize>); 3] {
+fn shown(n: usize) -> Vec<(&'static str, Vec<usize>)> {
+    if n < 3 {
+        return vec![("All", (0..n).collect())];
+    }
     if n <= 3 * EACH {
-        let third = |k: usize| (k * n).div_ceil(3)..((k + 1) * n).div_ceil(3);
-        return [
-            ("Best", third(0).collect()),
-            ("Typical", third(1).collect()),
-            ("Worst", third(2).collect()),
-        ];
+        let third = |k: usize| ((k * n).div_ceil(3)..((k + 1) * n).div_ceil(3)).collect();
+        return vec![("Best", third(0)), ("Typical", third(1)), ("Worst", third(2))];
     }
     let middle = (n - EACH) / 2;
-    [
+    vec![
         ("Best", (0..EACH).collect()),
         ("Typical", (middle..middle + EACH).collect()),
         // The worst first.
@@ -111,7 +110,7 @@ fn pictures(nodules: &[Nodule<'_>], sources: &Sources, left: &mut usize) -> Mark
         @for (kind, places) in shown(nodules.len()) {
             @if !places.is_empty() {
                 h4 { (kind) }
-                div.grid.ct {
+                div.grid {
                     @for place in places { (figure(kind, &nodules[place], sources, left)) }
                 }
             }
@@ -224,6 +223,6 @@ mod tests {
         }
         assert_eq!(shown(100)[1].1, [48, 49, 50]);
         assert_eq!(shown(100)[2].1, [99, 98, 97]);
-        assert_eq!(shown(1)[0].1, [0]);
+        assert_eq!(shown(2), [("All", vec![0, 1])]);
     }
 }
