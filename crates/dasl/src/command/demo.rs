@@ -10,16 +10,20 @@ use dasl_net::Device;
 use dasl_net::config::Preset;
 use dasl_phantom::{PhantomConfig, cohort};
 use dasl_volume::dataset::Dataset;
+use dasl_volume::dicom::read_folder;
 
 use super::evaluate::{Evaluation, evaluate};
 use super::import_lidc::import;
 use super::learn::learn;
-use super::segment::{PREDICTION, Scan, Segmented, read, segment, write};
+use super::segment::{
+    Identity, MIN_DIAMETER_MM, MadeWith, PREDICTION, Scan, Segmented, segment, write,
+};
 use super::{evaluate as evaluation_text, learn as learn_text};
 use crate::Outcome;
 use crate::args::DemoArgs;
 use crate::config_file::Settings;
 use crate::outline_picture::{Outline, picture};
+use crate::progress::bar;
 use crate::report::{self, Content, Figure};
 use crate::run_folder::RunFolder;
 use crate::split::Split;
@@ -58,12 +62,16 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Outcome> {
     say("segmenting scans it has not seen");
     let segmenter = folder.segmenter(&Device::flex())?;
     let mut segmented = Vec::new();
+    let made_with = MadeWith::of(&folder, &segmenter, MIN_DIAMETER_MM)?;
+    let progress = bar("segment", unseen.len() as u64);
     for path in &unseen {
-        let scan = read(path)?;
-        let found = segment(&segmenter, &scan);
-        write(&out.join("segmented"), &scan, &found)?;
+        let scan = unseen_scan(path)?;
+        let found = segment(&segmenter, &scan, MIN_DIAMETER_MM, &progress)?;
+        write(&out.join("segmented"), &scan, &found, &made_with)?;
+        progress.inc(1);
         segmented.push((scan, found));
     }
+    progress.finish_and_clear();
     let evaluation = evaluate(&out.join("segmented"), &reference)?;
 
     let ledger =
@@ -138,6 +146,13 @@ fn make_cohort(out: &Path, seed: u64) -> Result<Vec<PathBuf>> {
         fs::rename(all.join(patient), unseen.join(patient))?;
     }
     Ok(patients[SCANS..].iter().map(|p| unseen.join(p)).collect())
+}
+
+fn unseen_scan(folder: &Path) -> Result<Scan> {
+    let scan = read_folder(folder)?;
+    let identity =
+        Identity::Series { series_uid: scan.series_uid.clone(), files: scan.source.len() };
+    Scan::of_series(scan.patient_id.clone(), identity, scan)
 }
 
 fn imported(src: &Path, out: &Path) -> Result<Dataset> {
