@@ -141,8 +141,6 @@ fn other_settings_or_another_content_are_done_anew() {
     assert!(scan.join("nodules.seg.dcm").is_file());
     assert_eq!(found(&["--min-diameter", "99"]), Some(0));
     assert_eq!(names(&scan), ["my-own.txt", "nodules.csv", "nodules.nii.gz", "scan.json"]);
-    let ran = segment(&[&one], out.path(), &["--threshold", "1"]);
-    assert_eq!(ran.code, Some(2), "a threshold given twice is refused: {ran:?}");
     assert_eq!(found(&["--min-diameter", "3"]), Some(all));
     // 3 mm is the default.
     assert_eq!(found(&[]), None);

@@ -159,9 +159,9 @@ fn constant_voxels_are_refused() {
 
 #[test]
 fn a_scan_larger_than_any_patient_is_refused() {
-    // 512 voxels of 10 mm, as a header in the wrong unit says.
-    let ct = volume([300, 512, 512], [10.0; 3], chest);
-    is_refused(&ct, &["5120 x 5120 x 3000 mm", "check the voxel size"]);
+    // 256 voxels of 10 mm, as a header in the wrong unit says.
+    let ct = volume([100, 256, 256], [10.0; 3], chest);
+    is_refused(&ct, &["2560 x 2560 x 1000 mm", "check the voxel size"]);
 }
 
 #[test]

@@ -162,10 +162,15 @@ pub fn segment(
                 eprintln!("{name}: lungs not found ({reason}); the whole body is searched");
             });
         }
-        let found =
-            segmenter.segment(ct.voxels.view(), Some(lung.mask.voxels.view()), &mut |done, of| {
-                progress.set_message(format!("{}, tile {done} of {of}", scan.name));
-            });
+        let mut tell = |done: usize, of: usize| {
+            progress.set_message(format!("{}, tile {done} of {of}", scan.name));
+        };
+        // Nothing but air has nothing to be searched.
+        let found = if lung.mask.voxels.iter().any(|inside| *inside != 0) {
+            segmenter.segment(ct.voxels.view(), Some(lung.mask.voxels.view()), &mut tell)
+        } else {
+            Vec::new()
+        };
         (found, lung.sure)
     };
     let (labels, nodules) = paste(&found, &grid, &native, min_diameter_mm);

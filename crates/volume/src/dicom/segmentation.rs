@@ -213,7 +213,8 @@ impl Made<'_> {
         text(tags::CONTENT_TIME, VR::TM, time);
         text(tags::CONTENT_LABEL, VR::CS, "NODULES");
         text(tags::CONTENT_DESCRIPTION, VR::LO, &about);
-        text(tags::CONTENT_CREATOR_NAME, VR::PN, name);
+        // No person did.
+        text(tags::CONTENT_CREATOR_NAME, VR::PN, "");
         text(tags::SEGMENTATION_TYPE, VR::CS, "BINARY");
         text(tags::SEGMENTS_OVERLAP, VR::CS, "NO");
         let lossy = if self.source.is_lossy { "01" } else { "00" };

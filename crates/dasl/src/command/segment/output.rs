@@ -110,7 +110,11 @@ impl ScanNote {
     pub fn is_same_scan(&self, scan: &Identity) -> bool {
         match scan {
             Identity::Series { series_uid, .. } => self.series_uid.as_ref() == Some(series_uid),
-            Identity::File { .. } => self.source.as_ref() == Some(scan),
+            // Older versions told files by their names alone.
+            Identity::File { .. } => match &self.source {
+                Some(source) => source == scan,
+                None => self.series_uid.is_none(),
+            },
         }
     }
 
