@@ -90,7 +90,7 @@ def by_highdicom(path, expected):
             yield f"segment {number}: region {regions}, {described.SegmentAlgorithmType}"
         family = described.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName
         print(f"    segment {number}: {described.segment_label}, {described.SegmentDescription}, {family}")
-    if seg.segments_overlap != hd.seg.SegmentsOverlapValues.NO:
+    if seg.SegmentsOverlap != "NO":
         yield "segments are said to overlap"
     volume = seg.get_volume(combine_segments=True)
     labels = volume.array

@@ -26,6 +26,10 @@ pub struct Nodule {
     pub score: f64,
 }
 
+/// A voxel halfway between nodule and background has the threshold's probability but for rounding,
+/// which differs with the order of the scan's axes and must not decide.
+const TIE: f32 = 1e-4;
+
 /// Pastes detections, best first, into a label map on `native`; where two overlap, the better one
 /// keeps the voxel. A mask that leaves no voxel there is no nodule, nor is one whose diameter is then
 /// below `min_diameter_mm`.
@@ -50,7 +54,7 @@ pub fn paste(
         for ((z, y, x), &p) in map.voxels.indexed_iter() {
             let at = [z as i64 + start.0[0], y as i64 + start.0[1], x as i64 + start.0[2]];
             let inside = (0..3).all(|a| at[a] >= 0 && (at[a] as usize) < native.shape[a]);
-            if p < MASK_THRESHOLD || !inside {
+            if p < MASK_THRESHOLD - TIE || !inside {
                 continue;
             }
             let at = at.map(|v| v as usize);
