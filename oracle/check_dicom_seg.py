@@ -102,7 +102,9 @@ def by_highdicom(path, expected):
 
 def by_dcmqi(path, expected):
     with tempfile.TemporaryDirectory() as scratch:
-        command = ["segimage2itkimage", "-t", "nii", "-p", "s"]
+        beside = Path(sys.executable).with_name("segimage2itkimage")
+        program = str(beside) if beside.exists() else "segimage2itkimage"
+        command = [program, "-t", "nii", "-p", "s"]
         command += ["--inputDICOM", str(path), "--outputDirectory", scratch]
         done = subprocess.run(command, capture_output=True, text=True)
         files = sorted(Path(scratch).glob("s-*.nii.gz"))
