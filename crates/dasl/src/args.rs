@@ -35,6 +35,8 @@ pub enum Command {
     /// Turn scans into a dataset
     #[command(subcommand)]
     Import(Import),
+    /// Put nodules into the lungs of other scans: more to train on
+    Compose(ComposeArgs),
     /// Train a network on all annotations of a dataset
     Train(TrainArgs),
     /// Learn from few annotations: active and self-paced rounds with a reader, simulated or real
@@ -49,6 +51,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// FROC curve and CPM of a detector's marks, by LUNA16's rules
     Froc(FrocArgs),
+    /// One HTML file of what was run and how it did, several runs side by side
+    Report(ReportArgs),
     /// Time the network and its kernels on this machine
     Bench(BenchArgs),
 }
@@ -142,6 +146,45 @@ pub struct ImportScansArgs {
     /// Edge of the dataset's voxels, mm
     #[arg(long, default_value_t = 1.0, value_parser = spacing_mm)]
     pub spacing: f64,
+}
+
+/// `dasl compose`
+#[derive(Debug, clap::Args)]
+pub struct ComposeArgs {
+    /// Dataset folder with the nodules
+    pub nodules: PathBuf,
+    /// Dataset folder with the scans to put them into
+    pub backgrounds: PathBuf,
+    /// Dataset folder; composed scans that are in it already are skipped
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Composed scans of each background
+    #[arg(long, default_value_t = 1)]
+    pub copies: usize,
+    /// Nodules put into each
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub per_scan: usize,
+    /// Pieces of lung without a nodule put into each, in the same way, so that the seam is no clue
+    /// [default: as many as nodules]
+    #[arg(long, value_name = "M")]
+    pub nothing: Option<usize>,
+    /// Determines nodules and places
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// File with the patients whose nodules are taken, one id a line [default: all]
+    #[arg(long, value_name = "FILE")]
+    pub patients: Option<PathBuf>,
+    /// CSV file with the header scan,x0,y0,z0,x1,y1,z1 (mm, LPS): boxes of backgrounds to leave
+    /// out, as if the scan ended there
+    #[arg(long, value_name = "CSV")]
+    pub exclude: Option<PathBuf>,
+    /// Backgrounds that nobody has annotated were looked at: beside what --exclude leaves out they
+    /// hold no nodule
+    #[arg(long)]
+    pub looked_at: bool,
+    /// Write each composed CT as `nifti/SCAN.nii.gz` in the dataset folder too
+    #[arg(long)]
+    pub nifti: bool,
 }
 
 /// `dasl train`
@@ -386,6 +429,17 @@ pub struct BootstrapArgs {
     /// Determines the resamples
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// `dasl report`
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Folders that `dasl train`, `learn`, `experiment` or `evaluate` wrote to
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Folder to write report.html to
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// `dasl bench`

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod bench;
+pub mod compose;
 pub mod demo;
 pub mod evaluate;
 pub mod experiment;
@@ -10,6 +11,7 @@ pub mod import_luna16;
 pub mod import_scans;
 pub mod import_voi;
 pub mod learn;
+pub mod report;
 pub mod segment;
 pub mod status;
 pub mod train;

@@ -21,6 +21,10 @@ pub struct LoopConfig {
     pub round_rate: f64,
     /// `P` of Eq. (3).
     pub descriptor: Descriptor,
+    /// The voxels that Eq. (2) is the mean over.
+    pub uncertainty: Uncertainty,
+    /// The class of a pseudo-label, Eq. (7).
+    pub pseudo_class: PseudoClass,
     /// Who annotates: `labels` or `queue:DIR`.
     #[serde(default)]
     pub oracle: OracleChoice,
@@ -36,6 +40,28 @@ pub enum Descriptor {
     Output,
     /// The encoder's features (as in suggestive annotation).
     Encoder,
+}
+
+/// The voxels that a sample's uncertainty is the mean over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Uncertainty {
+    /// All of the output (paper). Nearly all that is uncertain lies at a nodule's border, so this
+    /// is larger the larger a nodule is.
+    Volume,
+    /// Those near the border of the network's own mask, whatever its size.
+    Border,
+}
+
+/// The class that a sample of the pool gets in Eq. (7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PseudoClass {
+    /// A sample is where the dataset says that a nodule lies: its class is given, and only its
+    /// box and mask are the network's own.
+    Given,
+    /// The likelier one (paper). A sample without a nodule trains the objectness alone.
+    Own,
 }
 
 /// All settings of a run.
@@ -85,6 +111,8 @@ impl Settings {
             round_steps,
             round_rate: 0.3,
             descriptor: Descriptor::Output,
+            uncertainty: Uncertainty::Volume,
+            pseudo_class: PseudoClass::Given,
             oracle: OracleChoice::Labels,
             engine: LearnConfig::default(),
         };

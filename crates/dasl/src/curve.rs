@@ -27,6 +27,22 @@ pub fn begin(path: &Path, steps: usize) -> Result<()> {
         .with_context(|| path.display().to_string())
 }
 
+/// The steps of a log and their total losses; none where nothing was logged yet.
+///
+/// # Errors
+/// If the log is damaged.
+pub fn read(path: &Path) -> Result<Vec<(usize, f64)>> {
+    let Ok(text) = fs::read_to_string(path) else { return Ok(Vec::new()) };
+    let losses = text.lines().enumerate().skip(1).map(|(i, line)| {
+        let mut cells = line.split(',');
+        let mut next = || cells.next().unwrap_or_default();
+        let (step, total) = (next().parse().ok(), next().parse().ok());
+        step.zip(total)
+            .with_context(|| format!("{}, line {}: no step and loss", path.display(), i + 1))
+    });
+    losses.collect()
+}
+
 /// Appends a step.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use dasl_learn::{LearnConfig, Sequence, Strategy};
 use dasl_net::config::Preset;
 use serde::{Deserialize, Serialize};
 
-use crate::config_file::{Settings, in_one_line};
+use crate::config_file::{Settings, Uncertainty, in_one_line};
 
 /// An experiment's file. Paths in it are taken from the file's folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,7 @@ pub struct Experiment {
     /// Seeds; each determines one run of every arm and size.
     pub seeds: Vec<u64>,
     /// Samples annotated before the first round.
+    #[serde(default)]
     pub initial: Vec<usize>,
     /// What is compared, by name.
     pub arms: BTreeMap<String, Arm>,
@@ -44,6 +45,15 @@ pub struct Arm {
     pub sequence: Option<Sequence>,
     /// Annotations at most, the initial ones included.
     pub budget: Option<usize>,
+    /// Sizes of the initial set, in place of the experiment's.
+    pub initial: Option<Vec<usize>>,
+    /// Steps of the initial training, in place of the configuration's.
+    pub initial_steps: Option<usize>,
+    /// Steps of a round's fine-tuning, in place of the configuration's: arms of few rounds can so
+    /// be trained for as long as arms of many.
+    pub round_steps: Option<usize>,
+    /// The voxels that the uncertainty is the mean over, in place of the configuration's.
+    pub uncertainty: Option<Uncertainty>,
     /// Everything is annotated before the first round: full training. Such an arm runs once a seed.
     #[serde(default)]
     pub full: bool,
@@ -62,12 +72,24 @@ pub struct Cell<'a> {
     pub settings: Settings,
 }
 
+/// The size of the initial set where everything is annotated before the first round.
+pub const ALL: &str = "all";
+
 impl Cell<'_> {
     /// Name of the run's folder.
     pub fn name(&self) -> String {
-        let initial = self.initial.map_or("all".into(), |n| n.to_string());
-        format!("{}-{initial}-{}", self.arm, self.seed)
+        run_name(self.arm, &self.size(), self.seed)
     }
+
+    /// Size of the initial set, in words.
+    pub fn size(&self) -> String {
+        self.initial.map_or(ALL.into(), |n| n.to_string())
+    }
+}
+
+/// Name of the folder of an arm's run.
+pub fn run_name(arm: &str, initial: &str, seed: u64) -> String {
+    format!("{arm}-{initial}-{seed}")
 }
 
 fn default_test() -> f64 {
@@ -94,7 +116,12 @@ impl Experiment {
         for (name, empty) in [
             ("seeds", read.seeds.is_empty()),
             ("arms", read.arms.is_empty()),
-            ("initial", read.initial.is_empty() && read.arms.values().any(|arm| !arm.full)),
+            (
+                "initial",
+                read.arms.values().any(|arm| {
+                    !arm.full && arm.initial.as_ref().unwrap_or(&read.initial).is_empty()
+                }),
+            ),
         ] {
             if empty {
                 bail!("{shown}: {name} is empty: nothing to run");
@@ -126,13 +153,23 @@ impl Experiment {
                 let sizes: Vec<Option<usize>> = if arm.full {
                     vec![None]
                 } else {
-                    self.initial.iter().copied().map(Some).collect()
+                    arm.initial
+                        .as_ref()
+                        .unwrap_or(&self.initial)
+                        .iter()
+                        .copied()
+                        .map(Some)
+                        .collect()
                 };
                 for initial in sizes {
                     let mut settings = base.clone();
                     let engine = &mut settings.learn.engine;
                     *engine = arm.engine(engine, initial, seed);
                     engine.check()?;
+                    let learn = &mut settings.learn;
+                    learn.initial_steps = arm.initial_steps.unwrap_or(learn.initial_steps);
+                    learn.round_steps = arm.round_steps.unwrap_or(learn.round_steps);
+                    learn.uncertainty = arm.uncertainty.unwrap_or(learn.uncertainty);
                     cells.push(Cell { arm: name, initial, seed, settings });
                 }
             }
@@ -160,7 +197,8 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "dataset = \"d\"\npreset = \"tiny\"\nseeds = [1, 2]\ninitial = [5, 9]\n\
-        [arms.full]\nfull = true\n[arms.al]\nsequence = \"al:2\"\nstrategy = \"random\"\n";
+        [arms.full]\nfull = true\n[arms.al]\nsequence = \"al:2\"\nstrategy = \"random\"\nround_steps = 7\n\
+        [arms.spl]\nsequence = \"spl:2\"\ninitial = [11]\n";
 
     fn read(text: &str) -> Result<Experiment> {
         let folder = tempfile::tempdir().unwrap();
@@ -174,10 +212,25 @@ mod tests {
         let experiment = read(TEXT).unwrap();
         let cells = experiment.cells().unwrap();
         let names: Vec<String> = cells.iter().map(Cell::name).collect();
-        assert_eq!(names, ["al-5-1", "al-9-1", "full-all-1", "al-5-2", "al-9-2", "full-all-2"]);
+        assert_eq!(
+            names,
+            [
+                "al-5-1",
+                "al-9-1",
+                "full-all-1",
+                "spl-11-1",
+                "al-5-2",
+                "al-9-2",
+                "full-all-2",
+                "spl-11-2"
+            ]
+        );
         let engine = &cells[1].settings.learn.engine;
         assert_eq!((engine.initial, engine.seed, engine.strategy), (9, 1, Strategy::Random));
         assert_eq!(engine.sequence.to_string(), "al:2");
+        let steps =
+            |cell: &Cell| (cell.settings.learn.initial_steps, cell.settings.learn.round_steps);
+        assert_eq!((steps(&cells[1]), steps(&cells[2])), ((300, 7), (300, 100)));
     }
 
     #[test]

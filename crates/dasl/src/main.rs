@@ -3,8 +3,8 @@
 mod annotation_store;
 mod args;
 mod bench;
-mod charts;
 mod command;
+mod compose;
 mod config_file;
 mod curriculum;
 mod curve;
@@ -73,6 +73,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Import(Import::Voi(args)) => command::import_voi::run(&args, json),
         Command::Import(Import::Luna16(args)) => command::import_luna16::run(&args, json),
         Command::Import(Import::Scans(args)) => command::import_scans::run(&args, json),
+        Command::Compose(args) => command::compose::run(&args, json),
         Command::Train(args) => command::train::run(&args, json),
         Command::Learn(args) => command::learn::run(&args, json),
         Command::Experiment(args) => command::experiment::run(&args, json),
@@ -80,6 +81,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Segment(args) => command::segment::run(&args, json),
         Command::Evaluate(args) => command::evaluate::run(&args, json),
         Command::Froc(args) => command::froc::run(&args, json),
+        Command::Report(args) => command::report::run(&args, json),
         Command::Bench(args) => command::bench::run(&args, json),
     }
 }

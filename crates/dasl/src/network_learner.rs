@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use dasl_learn::pseudo_label::{best_label, cross_entropy, multi_task_loss, own_mask_dice_loss};
+use dasl_learn::pseudo_label::{
+    PseudoLabel, best_label, cross_entropy, multi_task_loss, own_mask_dice_loss,
+};
 use dasl_learn::sample::{AnnotatedSample, PseudoSample, SampleId};
 use dasl_learn::{
     Answer, Audit, FineTuneReport, Learner, Oracle, Prediction, Request, Score, VisitMembers,
@@ -20,7 +22,7 @@ use indicatif::ProgressBar;
 
 use crate::annotation_store::{AnnotationError, AnnotationStore};
 use crate::command::train::validate;
-use crate::config_file::{Descriptor, Settings};
+use crate::config_file::{Descriptor, LoopConfig, PseudoClass, Settings, Uncertainty};
 use crate::split::{Sample, Split};
 
 /// Weights in a round's folder.
@@ -123,7 +125,7 @@ impl<'a> NetworkLearner<'a> {
     }
 
     /// Annotated samples with their own label, the others with the one that the weights at entry
-    /// give them; a sample whose mask is empty has none and is left out.
+    /// give them; a nodule whose mask is empty has none and is left out.
     fn training_set(
         &self,
         annotated: &[AnnotatedSample],
@@ -139,8 +141,13 @@ impl<'a> NetworkLearner<'a> {
         let segmenter = self.segmenter();
         for p in pseudo {
             let Sample { scan, label } = sample(p.id())?;
-            if let Some(own) = self.predict_one(&segmenter, p.id())?.pseudo_label() {
-                let known = Known::Pseudo(own);
+            let own = self.predict_one(&segmenter, p.id())?;
+            let known = if own_class(&own, self.settings.learn.pseudo_class).positive {
+                own.pseudo_label().map(Known::Pseudo)
+            } else {
+                Some(Known::NoNodule)
+            };
+            if let Some(known) = known {
                 set.samples.push(TrainingSample { scan, label, weight: p.weight(), known });
             }
         }
@@ -156,20 +163,33 @@ pub fn sample(id: &SampleId) -> Result<Sample, LearnerError> {
     Sample::parse(id.as_str()).ok_or_else(|| LearnerError::Unknown(id.clone()))
 }
 
-/// What the engine wants to know of a prediction.
-fn judged(own: SamplePrediction, descriptor: Descriptor) -> Prediction {
+/// The class of a sample's pseudo-label and what it costs.
+fn own_class(own: &SamplePrediction, class: PseudoClass) -> PseudoLabel {
     let (negative, positive) = cross_entropy(own.proposal.score);
-    let class = best_label(negative, positive);
+    match class {
+        PseudoClass::Given => PseudoLabel { positive: true, loss: positive },
+        PseudoClass::Own => best_label(negative, positive),
+    }
+}
+
+/// What the engine wants to know of a prediction.
+fn judged(own: SamplePrediction, learn: &LoopConfig) -> Prediction {
+    let class = own_class(&own, learn.pseudo_class);
     let probabilities: Vec<f32> = own.probability.iter().copied().collect();
     let dice = own_mask_dice_loss(&probabilities, MASK_THRESHOLD);
+    // A nodule without a mask is as wrong as a mask can be; background has no mask to be wrong.
+    let mask = class.positive.then(|| dice.unwrap_or(0.0));
     Prediction {
-        loss: multi_task_loss(class.loss, dice),
-        foreground: class.positive && dice.is_some(),
-        descriptor: match descriptor {
-            Descriptor::Output => probabilities.clone(),
+        loss: multi_task_loss(class.loss, mask),
+        foreground: own.proposal.score >= 0.5 && dice.is_some(),
+        probabilities: match learn.uncertainty {
+            Uncertainty::Volume => probabilities.clone(),
+            Uncertainty::Border => own.border(),
+        },
+        descriptor: match learn.descriptor {
+            Descriptor::Output => probabilities,
             Descriptor::Encoder => own.encoding,
         },
-        probabilities,
     }
 }
 
@@ -184,7 +204,7 @@ impl Learner for NetworkLearner<'_> {
         let segmenter = self.segmenter();
         for (i, id) in pool.iter().enumerate() {
             let own = self.predict_one(&segmenter, id)?;
-            if visit(i, judged(own, self.settings.learn.descriptor)).is_break() {
+            if visit(i, judged(own, &self.settings.learn)).is_break() {
                 break;
             }
         }
@@ -245,9 +265,12 @@ impl Learner for NetworkLearner<'_> {
         let scores =
             validate(&self.segmenter(), self.dataset, &self.split.validation, &mut |_, _| {})?;
         let mut figures = BTreeMap::new();
-        for (name, value) in
-            [("dice", scores.dice), ("tp_dice", scores.tp_dice), ("hit_rate", scores.hit_rate)]
-        {
+        for (name, value) in [
+            ("dice", scores.dice),
+            ("tp_dice", scores.tp_dice),
+            ("hit_rate", scores.hit_rate),
+            ("mask_dice", scores.mask_dice),
+        ] {
             if let Some(value) = value {
                 figures.insert(name.to_string(), value);
             }

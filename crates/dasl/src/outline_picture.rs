@@ -7,6 +7,8 @@ use dasl_volume::{CtVolume, Geometry, LabelVolume, PointMm, VoxelPos};
 
 /// Pixels of one view along each side.
 const VIEW: usize = 200;
+/// Pixels along an edge from dash to dash.
+const DASH: usize = 8;
 /// Lung window, HU.
 const WINDOW_HU: [f64; 2] = [-1350.0, 150.0];
 
@@ -18,19 +20,30 @@ pub struct Outline<'a> {
     pub label: Option<u16>,
     /// Red, green, blue.
     pub color: [u8; 3],
+    /// Whether it is drawn with gaps, through which what lies below is seen.
+    pub dashed: bool,
 }
 
-/// An RGB picture.
+/// A picture: shades of grey, then the outlines' colours.
 pub struct Picture {
     width: usize,
     height: usize,
-    rgb: Vec<u8>,
+    /// Red, green, blue of each colour.
+    palette: Vec<u8>,
+    /// Place of each pixel's colour in the palette.
+    pixels: Vec<u8>,
+}
+
+/// How much of the surroundings of a nodule is shown, mm.
+pub fn extent_mm(diameter_mm: f64) -> f64 {
+    (2.5 * diameter_mm).clamp(40.0, 120.0)
 }
 
 /// Three views through a point, `extent_mm` wide, side by side.
 pub fn picture(ct: &CtVolume, outlines: &[Outline], center: PointMm, extent_mm: f64) -> Picture {
     let (width, height) = (3 * VIEW, VIEW);
-    let mut rgb = vec![0; 3 * width * height];
+    let shades = 256 - outlines.len();
+    let mut pixels = vec![0; width * height];
     let step = extent_mm / VIEW as f64;
     for view in 0..3 {
         let at = |row: usize, column: usize| {
@@ -53,18 +66,20 @@ pub fn picture(ct: &CtVolume, outlines: &[Outline], center: PointMm, extent_mm: 
             .collect();
         for row in 0..VIEW {
             for column in 0..VIEW {
-                let mut color = [grey(hounsfield(ct, at(row, column))); 3];
-                for (outline, mask) in outlines.iter().zip(&masks) {
-                    if is_edge(mask, row, column) {
-                        color = outline.color;
+                let mut color = shade(hounsfield(ct, at(row, column)), shades);
+                for (i, (outline, mask)) in outlines.iter().zip(&masks).enumerate() {
+                    let gap = outline.dashed && (row + column) % DASH >= DASH / 2 + 1;
+                    if is_edge(mask, row, column) && !gap {
+                        color = (shades + i) as u8;
                     }
                 }
-                let pixel = 3 * (row * width + view * VIEW + column);
-                rgb[pixel..pixel + 3].copy_from_slice(&color);
+                pixels[row * width + view * VIEW + column] = color;
             }
         }
     }
-    Picture { width, height, rgb }
+    let grey = |shade: usize| [(shade * 255 / (shades - 1)) as u8; 3];
+    let palette = (0..shades).map(grey).chain(outlines.iter().map(|o| o.color)).flatten();
+    Picture { width, height, palette: palette.collect(), pixels }
 }
 
 impl Picture {
@@ -75,10 +90,12 @@ impl Picture {
     pub fn png(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_palette(self.palette.as_slice());
+        encoder.set_compression(png::Compression::High);
         encoder.set_depth(png::BitDepth::Eight);
         let mut writer = encoder.write_header()?;
-        writer.write_image_data(&self.rgb)?;
+        writer.write_image_data(&self.pixels)?;
         writer.finish()?;
         Ok(bytes)
     }
@@ -94,9 +111,11 @@ impl Picture {
     }
 }
 
-fn grey(hu: f64) -> u8 {
+/// A density's place among the shades of grey.
+fn shade(hu: f64, shades: usize) -> u8 {
     let [low, high] = WINDOW_HU;
-    ((hu - low) / (high - low) * 255.0).clamp(0.0, 255.0) as u8
+    let most = shades as f64 - 1.0;
+    ((hu - low) / (high - low) * most).clamp(0.0, most) as u8
 }
 
 /// Trilinear; air outside.

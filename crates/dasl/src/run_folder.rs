@@ -119,16 +119,14 @@ impl RunFolder {
             .map_err(|e| anyhow!("{}: {}", path.display(), in_one_line(&e, Some(&text))))
     }
 
-    /// The seed of the run that is there.
+    /// Where the run that is there comes from.
     ///
     /// # Errors
-    /// If its origin can't be read.
-    pub fn read_seed(&self) -> Result<u64> {
+    /// If it can't be read.
+    pub fn read_origin(&self) -> Result<Origin> {
         let path = self.root.join("origin.json");
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let origin: Origin =
-            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        Ok(origin.seed)
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 
     /// Whether the run that is there was made by `dasl train`.

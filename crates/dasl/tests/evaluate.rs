@@ -5,114 +5,11 @@ mod made_up;
 use std::fs;
 use std::path::Path;
 
-use dasl_volume::dataset::{
-    Dataset, DatasetInfo, DatasetWriter, IgnoredRecord, NoduleRecord, ScanArrays, ScanRecord,
-};
-use dasl_volume::{Geometry, LabelVolume, PointMm, VoxelPos, nifti};
+use dasl_volume::dataset::{Dataset, DatasetWriter};
+use dasl_volume::nifti;
+use made_up::rods::{dataset, first_system, first_system_with_scores, labels, predict, scan};
 use made_up::{Ran, run_in};
-use ndarray::Array3;
 use tempfile::TempDir;
-
-const SHAPE: [usize; 3] = [8, 12, 40];
-
-/// A rod of `length` voxels along x from [z, y, x].
-type Rod = (u16, [usize; 3], usize);
-
-fn grid() -> Geometry {
-    Geometry::axial(SHAPE, [2.0, 1.0, 1.0], PointMm::new(-10.0, 5.0, 100.0))
-}
-
-fn labels(rods: &[Rod]) -> LabelVolume {
-    let mut voxels = Array3::zeros(SHAPE);
-    for &(label, [z, y, x], length) in rods {
-        (x..x + length).for_each(|x| voxels[[z, y, x]] = label);
-    }
-    LabelVolume::new(voxels, grid())
-}
-
-fn scan(dataset: &DatasetWriter, id: &str, rods: &[Rod], ignored: &[[f64; 3]]) {
-    let nodule = |&(label, at, length): &Rod| NoduleRecord {
-        label,
-        readers: 3,
-        center_mm: PointMm::new(0.0, 0.0, 0.0),
-        diameter_mm: length as f64,
-        volume_mm3: 2.0 * length as f64,
-        native_voxels: length,
-        box_start: at,
-        box_shape: [1, 1, length],
-        malignancy: vec![3],
-        texture: if length > 6 { vec![5, 5, 4] } else { vec![1, 2, 1] },
-    };
-    let place = |&[z, y, x]: &[f64; 3]| IgnoredRecord {
-        kind: "non-nodule".into(),
-        center_mm: grid().to_mm(VoxelPos::new(z, y, x)),
-        diameter_mm: 0.0,
-    };
-    let native_labels = labels(rods).voxels;
-    let record = ScanRecord {
-        scan_id: id.into(),
-        patient_id: id.into(),
-        series_uid: format!("1.2.{id}"),
-        geometry: grid(),
-        native_geometry: grid(),
-        lung_sure: true,
-        whole: true,
-        annotated: true,
-        nodules: rods.iter().map(nodule).collect(),
-        ignored: ignored.iter().map(place).collect(),
-        notes: Vec::new(),
-        source: Vec::new(),
-    };
-    let arrays = ScanArrays {
-        ct: Array3::zeros(SHAPE),
-        labels: native_labels.clone(),
-        lung: Array3::ones(SHAPE),
-        native_labels,
-    };
-    dataset.write_scan(&record, &arrays).unwrap();
-}
-
-/// Two nodules that touch; one nodule; none; one that was not predicted.
-fn dataset(root: &Path) -> Dataset {
-    let info = DatasetInfo {
-        format: 1,
-        dasl_version: String::new(),
-        spacing_mm: 1.0,
-        rule: "pylidc".into(),
-    };
-    let dataset = DatasetWriter::create_or_open(root, &info).unwrap();
-    scan(&dataset, "a", &[(1, [2, 3, 4], 8), (2, [2, 3, 12], 4)], &[[5.0, 3.0, 20.0]]);
-    scan(&dataset, "b", &[(1, [1, 1, 1], 4)], &[]);
-    scan(&dataset, "c", &[], &[]);
-    scan(&dataset, "d", &[(1, [1, 1, 1], 4)], &[]);
-    dataset.finish().unwrap();
-    Dataset::open(root).unwrap()
-}
-
-fn predict(root: &Path, id: &str, rods: &[Rod]) {
-    let folder = root.join(id);
-    fs::create_dir_all(&folder).unwrap();
-    nifti::write_labels(&folder.join("nodules.nii.gz"), &labels(rods)).unwrap();
-    let note = serde_json::json!({
-        "name": id, "series_uid": format!("1.2.{id}"), "dasl_version": "", "lung_sure": true,
-    });
-    fs::write(folder.join("scan.json"), note.to_string()).unwrap();
-}
-
-/// In a: nodule 1 found twice, nodule 2 once, one on a place that does not count, one false. In b
-/// nothing is found. In c one is false.
-fn first_system(root: &Path) {
-    let in_a = [
-        (1, [2, 3, 4], 6),
-        (2, [2, 3, 10], 2),
-        (3, [2, 3, 12], 4),
-        (4, [5, 3, 19], 3),
-        (5, [6, 9, 30], 3),
-    ];
-    predict(root, "a", &in_a);
-    predict(root, "b", &[]);
-    predict(root, "c", &[(1, [4, 4, 4], 4)]);
-}
 
 fn evaluate(root: &Path, more: &str) -> Ran {
     run_in(root, &format!("--json evaluate @found @dataset {more}"))
@@ -170,6 +67,66 @@ fn by_hand() {
     assert!(table.lines().nth(1).unwrap().starts_with("a,1,3,8.000,6-10 mm,solid,1,0.857143,0.75"));
     let json = fs::read_to_string(root.join("found/evaluation.json")).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
+}
+
+#[test]
+fn scores_make_a_froc_curve() {
+    let (folder, _) = set_up();
+    let root = folder.path();
+    // Without scores there is none.
+    let value = evaluate(root, "--bootstrap 100").done().json();
+    assert!(value["froc"].is_null() && value["scans"][0]["candidates"].is_null());
+
+    first_system_with_scores(&root.join("found"));
+    let value = evaluate(root, "--bootstrap 100 --out @out/of/it").done().json();
+    let fates = |scan: usize| -> Vec<(u64, &str)> {
+        let candidates = value["scans"][scan]["candidates"].as_array().unwrap();
+        let fate = |c: &serde_json::Value| {
+            (c["id"].as_u64().unwrap(), c["fate"].as_str().unwrap().to_owned().leak() as &str)
+        };
+        candidates.iter().map(fate).collect()
+    };
+    let in_a = [(1, "hit"), (2, "duplicate"), (3, "hit"), (4, "ignored"), (5, "false-positive")];
+    assert_eq!(fates(0), in_a);
+    assert_eq!((fates(1), fates(2)), (vec![], vec![(1, "false-positive")]));
+    // Two of three nodules are found before the first false positive.
+    let froc = &value["froc"];
+    for sensitivity in froc["sensitivities"].as_array().unwrap() {
+        assert!((sensitivity.as_f64().unwrap() - 2.0 / 3.0).abs() < 1e-12);
+    }
+    assert!((froc["cpm"].as_f64().unwrap() - 2.0 / 3.0).abs() < 1e-12);
+    assert_eq!(froc["lowest_score"], 0.5);
+    let counts = &froc["counts"];
+    assert_eq!((&counts["false_positives"], &counts["duplicates"]), (&2.into(), &1.into()));
+    assert_eq!(counts["marks_on_exclusions"], 1);
+    let (band, rates) = (&froc["intervals"]["band"], &froc["false_positives_per_scan"]);
+    assert_eq!(band.as_array().unwrap().len(), rates.as_array().unwrap().len());
+
+    // Paths are as seen from where they are written.
+    assert_eq!(value["predictions"], "../../../found");
+    assert_eq!(value["dataset"], "../../../dataset");
+    let text = run_in(root, "evaluate @found @dataset").done().out;
+    assert!(text.contains("CPM 0.667 (95% ") && text.contains("score of 0.50 and more"), "{text}");
+}
+
+#[test]
+fn a_wrong_table_of_scores_is_named() {
+    let (folder, _) = set_up();
+    let root = folder.path();
+    first_system_with_scores(&root.join("found"));
+    let path = root.join("found/c/nodules.csv");
+    let right = fs::read_to_string(&path).unwrap();
+    let wrong = |table: String, words: &[&str]| {
+        fs::write(&path, table).unwrap();
+        evaluate(root, "").failed(&[&["c/nodules.csv"], words].concat());
+    };
+    wrong(right.replace("score", "objectness"), &["score", "columns id, x_mm"]);
+    wrong(right.replace("0.6500", "1.6500"), &["nodule 1", "from 0 to 1"]);
+    wrong(right.replace("0.6500", "NaN"), &["nodule 1", "from 0 to 1"]);
+    wrong(right.replace("\n1,", "\n7,"), &["nodule 7", "segment again"]);
+    wrong(right.lines().next().unwrap().to_owned() + "\n", &["nodule 1", "missing"]);
+    fs::write(&path, right).unwrap();
+    evaluate(root, "").done();
 }
 
 #[test]

@@ -21,6 +21,18 @@ use serde::{Deserialize, Serialize};
 /// False positives per scan at which the sensitivity is read.
 pub const FALSE_POSITIVES_PER_SCAN: [f64; 7] = [0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
 
+/// Points of a drawn curve per doubling of the false positives.
+const POINTS_PER_DOUBLING: usize = 8;
+
+/// Numbers of false positives per scan at which a curve is drawn: from the least to the most of
+/// [`FALSE_POSITIVES_PER_SCAN`], evenly on a logarithmic axis.
+pub fn curve_rates() -> Vec<f64> {
+    let [least, .., most] = FALSE_POSITIVES_PER_SCAN;
+    let doublings = (most / least).log2().round() as usize;
+    let rate = |i| least * (i as f64 / POINTS_PER_DOUBLING as f64).exp2();
+    (0..=doublings * POINTS_PER_DOUBLING).map(rate).collect()
+}
+
 /// LUNA16's cap on the marks of one scan.
 pub const MAX_MARKS_PER_SCAN: usize = 100;
 

@@ -4,6 +4,7 @@
 //! [`matching::MATCHING_RULE`] for instance masks, LUNA16's own for [`mod@froc`].
 
 pub mod bootstrap;
+pub mod calibration;
 mod distance_transform;
 pub mod figures;
 pub mod froc;
@@ -17,6 +18,8 @@ pub mod summary;
 pub mod surface;
 
 pub use bootstrap::{Difference, Interval, RESAMPLES, mean_difference, mean_interval};
+pub use calibration::{Calibration, CalibrationBin, calibration};
+pub use distance_transform::squared_distances_mm2;
 pub use figures::{Figures, Judged, Spread};
 pub use froc::{Annotation, Froc, FrocCounts, FrocError, Mark, Ranking, froc};
 pub use froc_bootstrap::{FrocIntervals, OtherScans, cpm_difference, froc_intervals};

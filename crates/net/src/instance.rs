@@ -1,7 +1,7 @@
 //! What makes an instance of a map of probabilities.
 
 use dasl_volume::components::components;
-use ndarray::Array3;
+use ndarray::{Array3, Axis};
 
 /// A voxel is nodule from this probability on.
 pub const MASK_THRESHOLD: f32 = 0.5;
@@ -19,9 +19,54 @@ pub fn keep_largest_body(mask: &mut Array3<f32>) {
     }
 }
 
+/// The voxels within `reach` voxels along each axis of an instance's border, on either side of it:
+/// their number grows with its surface, not with its volume.
+///
+/// # Shapes
+/// [z, y, x] -> [z, y, x]
+pub fn border(mask: &Array3<bool>, reach: usize) -> Array3<bool> {
+    let outside = mask.mapv(|inside| !inside);
+    let (grown, shrunk) = (grown(mask, reach), grown(&outside, reach));
+    ndarray::Zip::from(&grown).and(&shrunk).map_collect(|&a, &b| a && b)
+}
+
+/// A mask and all within `reach` voxels of it along each axis.
+fn grown(mask: &Array3<bool>, reach: usize) -> Array3<bool> {
+    let mut grown = mask.clone();
+    for axis in 0..3 {
+        for mut lane in grown.lanes_mut(Axis(axis)) {
+            let before = lane.to_vec();
+            for (i, voxel) in lane.iter_mut().enumerate() {
+                let last = (i + reach).min(before.len() - 1);
+                *voxel = before[i.saturating_sub(reach)..=last].contains(&true);
+            }
+        }
+    }
+    grown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_border_has_both_sides_and_grows_with_the_surface() {
+        let mut line = Array3::from_elem((1, 1, 8), false);
+        (2..7).for_each(|x| line[[0, 0, x]] = true);
+        let got = border(&line, 1).into_raw_vec_and_offset().0;
+        assert_eq!(got, [0, 1, 1, 0, 0, 0, 1, 1].map(|b| b == 1));
+        let cube = |edge: usize| {
+            let first = (24 - edge) / 2;
+            let inside = |at: usize| (first..first + edge).contains(&at);
+            let cube = Array3::from_shape_fn((24, 24, 24), |(z, y, x)| {
+                inside(z) && inside(y) && inside(x)
+            });
+            border(&cube, 1).iter().filter(|b| **b).count()
+        };
+        // (n + 2)^3 - (n - 2)^3
+        assert_eq!((cube(4), cube(10)), (216 - 8, 1728 - 512));
+        assert!(!border(&Array3::from_elem((3, 3, 3), false), 2).iter().any(|b| *b));
+    }
 
     #[test]
     fn only_the_largest_body_of_a_mask_stays() {

@@ -60,7 +60,8 @@ pub fn dice_loss(probability: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     (shared * -2.0 / sum.clamp_min(1e-6)).reshape([rois])
 }
 
-/// Objectness and box loss of one patch. Positives and the hardest negatives are averaged apart.
+/// Objectness and box loss of one patch. Positives and the hardest negatives are averaged apart;
+/// those that a patch has none of (a nodule may fill it) add nothing.
 ///
 /// # Shapes
 /// - `output`: [anchors, 5]
@@ -89,7 +90,12 @@ pub fn detection_loss(
     let mut drawn: Vec<usize> = drawn.iter().map(|i| roles.negative[i]).collect();
     drawn.sort_unstable();
     let hard = hardest(&logit(pick(&drawn)), &drawn, config.hard_negatives);
-    let negative = cross_entropy(logit(pick(&hard)), 0.0).mean();
+    let negative = if hard.is_empty() {
+        // 0, with the gradient 0.
+        output.clone().sum() * 0.0
+    } else {
+        cross_entropy(logit(pick(&hard)), 0.0).mean()
+    };
     if roles.positive.is_empty() {
         return (negative, None);
     }
@@ -169,6 +175,25 @@ mod tests {
         for (got, want) in zero.iter().zip([ln2, 1.313_261_7, 200.0, 0.0]) {
             assert!((got - want).abs() < 1e-5, "{got} {want}");
         }
+    }
+
+    #[test]
+    fn a_patch_without_background_has_a_loss() {
+        use rand::SeedableRng;
+
+        let device = Device::flex();
+        let config = crate::config::Config::preset(crate::config::Preset::Tiny);
+        let anchors = Anchors::new(&config.net, [16; 3]);
+        // 4^3 locations of 3 anchors.
+        let output = Tensor::<2>::zeros([192, 5], &device);
+        let filling = [Cube { center: [7.5; 3], edge: 200.0 }];
+        let mut loss = |positive: Vec<(usize, usize)>| {
+            let roles = Assignment { positive, negative: Vec::new() };
+            let mut rng = ChaCha8Rng::seed_from_u64(0);
+            scalar(detection_loss(&output, &anchors, &roles, &filling, &config.train, &mut rng).0)
+        };
+        assert!((loss(vec![(5, 0)]) - std::f32::consts::LN_2).abs() < 1e-6);
+        assert_eq!(loss(Vec::new()), 0.0);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::layer::normal;
 const ROI_JITTER: i64 = 3;
 /// Least scaling of a training patch: of it the largest box is read.
 const SMALLEST_ZOOM: f64 = 0.75;
+/// Most scaling of a training patch: of it the smallest box is read.
+const LARGEST_ZOOM: f64 = 1.25;
 
 /// A mask and its place, in voxels of the scan.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +138,32 @@ fn pick_sample<'a>(
     }
 }
 
+impl TrainingSample {
+    /// Longest edge of the box around its nodule, voxels; 0 if none is known.
+    fn edge(&self, record: &ScanRecord) -> usize {
+        match &self.known {
+            Known::Dataset => {
+                nodule(record, self.label).and_then(|n| n.box_shape.into_iter().max()).unwrap_or(0)
+            }
+            Known::Given(mask) | Known::Pseudo(mask) => mask.edge(),
+            Known::NoNodule => 0,
+        }
+    }
+}
+
 impl PlacedMask {
+    /// Longest edge of the box around all that is marked, voxels.
+    fn edge(&self) -> usize {
+        let marked = self.mask.indexed_iter().filter(|(_, label)| **label != 0);
+        let mut span = [(usize::MAX, 0); 3];
+        for ((z, y, x), _) in marked {
+            for (span, at) in span.iter_mut().zip([z, y, x]) {
+                *span = (span.0.min(at), span.1.max(at + 1));
+            }
+        }
+        span.into_iter().map(|(low, high)| high.saturating_sub(low)).max().unwrap_or(0)
+    }
+
     /// Diameter of the sphere with the volume of its largest nodule, mm; 0 if it has none.
     fn largest_mm(&self, spacing_mm: f64) -> f64 {
         let mut voxels = std::collections::BTreeMap::<u16, usize>::new();
@@ -179,7 +206,7 @@ fn sample_patch(
     rng: &mut ChaCha8Rng,
 ) -> Result<Patch, DatasetError> {
     let record = dataset.scan(&sample.scan)?;
-    let reach = config.patch as i64 / 4;
+    let reach = reach(sample.edge(&record), config.patch);
     let center = sample_center(&record, sample.label);
     let center = center.map(|c| c + rng.random_range(-reach..=reach));
     let mut frame = Frame::draw(center, config, rng);
@@ -198,6 +225,14 @@ fn sample_patch(
         Known::NoNodule => Array3::zeros(frame.shape),
     };
     Ok(frame.finish(ct, labels, sample.weight, config, rng))
+}
+
+/// How far a patch's middle may lie from a nodule of an edge, in voxels: a quarter of the patch,
+/// less where that would cut the nodule, which then would be no target.
+fn reach(nodule: usize, patch: usize) -> i64 {
+    let smallest = (patch as f64 / LARGEST_ZOOM) as i64;
+    let free = (smallest - nodule as i64) / 2 - 1;
+    free.clamp(0, patch as i64 / 4)
 }
 
 fn background_patch(
@@ -261,7 +296,8 @@ struct Frame {
 impl Frame {
     /// Half of the patches are scaled by 0.75 to 1.25.
     fn draw(center: [i64; 3], config: &TrainConfig, rng: &mut ChaCha8Rng) -> Self {
-        let zoom = if rng.random::<bool>() { rng.random_range(SMALLEST_ZOOM..=1.25) } else { 1.0 };
+        let zoom =
+            if rng.random::<bool>() { rng.random_range(SMALLEST_ZOOM..=LARGEST_ZOOM) } else { 1.0 };
         let scale = 1.0 / zoom;
         let edge = (config.patch as f64 * scale).ceil() as usize;
         let start = center.map(|c| c - edge as i64 / 2);
@@ -368,6 +404,18 @@ pub fn bounding_cube(low: [usize; 3], high: [usize; 3]) -> Cube {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_patch_is_moved_only_as_far_as_its_nodule_stays_inside() {
+        assert_eq!(reach(6, 48), 12);
+        // The smallest box read for 48 voxels holds 38: 8 on either side of 20, less one.
+        assert_eq!(reach(20, 48), 8);
+        assert_eq!(reach(60, 48), 0);
+        let mut mask = Array3::zeros((8, 8, 8));
+        assert_eq!(PlacedMask { start: [0; 3], mask: mask.clone() }.edge(), 0);
+        mask.slice_mut(s![2..4, 1..6, 3..4]).fill(1);
+        assert_eq!(PlacedMask { start: [5; 3], mask }.edge(), 5);
+    }
 
     #[test]
     fn a_patch_knows_its_nodules_and_ignores_cut_ones() {

@@ -7,8 +7,11 @@ use ndarray::{Array3, s};
 use crate::backbone::Features;
 use crate::config::Config;
 use crate::infer::{Proposal, Segmenter};
-use crate::instance::{MASK_THRESHOLD, keep_largest_body};
+use crate::instance::{MASK_THRESHOLD, border, keep_largest_body};
 use crate::patch::{PlacedMask, sample_center};
+
+/// How far from an instance's border voxels belong to it.
+const BORDER: usize = 2;
 
 /// The best proposal of a sample and its mask.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +32,14 @@ impl SamplePrediction {
         let mut probability = self.probability.clone();
         keep_largest_body(&mut probability);
         probability.mapv(|p| u16::from(p >= MASK_THRESHOLD))
+    }
+
+    /// The output within [`BORDER`] voxels of the instance's border; all of it if there is none.
+    pub fn border(&self) -> Vec<f32> {
+        let border = border(&self.mask().mapv(|own| own != 0), BORDER);
+        let near = self.probability.iter().zip(&border).filter(|(_, near)| **near);
+        let near: Vec<f32> = near.map(|(&p, _)| p).collect();
+        if near.is_empty() { self.probability.iter().copied().collect() } else { near }
     }
 
     /// Voxels of the instance in the output.

@@ -46,6 +46,7 @@ fn dataset(folder: &std::path::Path) -> Dataset {
         ignored: Vec::new(),
         notes: Vec::new(),
         source: Vec::new(),
+        composed: None,
     };
     let (first, size) = sample_box(&record, 1, config().patch);
     let inside = |at: usize, axis: usize| {

@@ -24,7 +24,8 @@ mod writer;
 
 pub use error::DatasetError;
 pub use record::{
-    DatasetInfo, IgnoredRecord, NO_RULE, NoduleRecord, ScanArrays, ScanRecord, SourceFile,
+    ComposedRecord, DatasetInfo, IgnoredRecord, InsertedRecord, NO_RULE, NoduleRecord, ScanArrays,
+    ScanRecord, SourceFile,
 };
 pub use writer::DatasetWriter;
 

@@ -49,6 +49,7 @@ fn scan(id: &str) -> (ScanRecord, ScanArrays) {
         }],
         notes: vec!["a scout was left out".into()],
         source: vec![SourceFile { path: "a/1.dcm".into(), sha256: "00".into() }],
+        composed: None,
     };
     let ct = Array3::from_shape_fn(SHAPE, |(z, y, x)| {
         ((z * 7919 + y * 104_729 + x * 1_299_709) % 3000) as i16 - 1000

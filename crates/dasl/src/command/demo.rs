@@ -6,25 +6,23 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use dasl_lidc::Rule;
+use dasl_metrics::RESAMPLES;
 use dasl_net::Device;
 use dasl_net::config::Preset;
 use dasl_phantom::{PhantomConfig, cohort};
 use dasl_volume::dataset::Dataset;
 use dasl_volume::dicom::read_folder;
 
-use super::evaluate::{Evaluation, evaluate};
+use super::evaluate::evaluate;
 use super::import_lidc::import;
 use super::learn::learn;
-use super::segment::{
-    Identity, MIN_DIAMETER_MM, MadeWith, PREDICTION, Scan, Segmented, segment, write,
-};
+use super::segment::{Identity, MIN_DIAMETER_MM, MadeWith, Scan, segment, write};
 use super::{evaluate as evaluation_text, learn as learn_text};
 use crate::Outcome;
-use crate::args::DemoArgs;
+use crate::args::{BootstrapArgs, DemoArgs};
 use crate::config_file::Settings;
-use crate::outline_picture::{Outline, picture};
 use crate::progress::bar;
-use crate::report::{self, Content, Figure};
+use crate::report;
 use crate::run_folder::RunFolder;
 use crate::split::Split;
 
@@ -32,8 +30,6 @@ use crate::split::Split;
 const SCANS: usize = 10;
 /// Scans kept back, to segment.
 const UNSEEN: usize = 2;
-/// Colour of the readers' consensus.
-const REFERENCE: [u8; 3] = [0, 220, 235];
 
 /// Runs the command.
 ///
@@ -61,36 +57,20 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Outcome> {
 
     say("segmenting scans it has not seen");
     let segmenter = folder.segmenter(&Device::flex())?;
-    let mut segmented = Vec::new();
+    let found = out.join("segmented");
     let made_with = MadeWith::of(&folder, &segmenter, MIN_DIAMETER_MM)?;
     let progress = bar("segment", unseen.len() as u64);
     for path in &unseen {
         let scan = unseen_scan(path)?;
-        let found = segment(&segmenter, &scan, MIN_DIAMETER_MM, &progress)?;
-        write(&out.join("segmented"), &scan, &found, &made_with)?;
+        let outlined = segment(&segmenter, &scan, MIN_DIAMETER_MM, &progress)?;
+        write(&found, &scan, &outlined, &made_with)?;
         progress.inc(1);
-        segmented.push((scan, found));
     }
     progress.finish_and_clear();
-    let evaluation = evaluate(&out.join("segmented"), &reference)?;
-
-    let ledger =
-        dasl_learn::ledger::read_ledger(&folder.rounds().join("ledger.jsonl"), state.ledger)?;
-    let figures = figures(&segmented, &evaluation, &reference)?;
-    let about = format!(
-        "{SCANS} synthetic chest scans to learn from, {UNSEEN} to segment; preset tiny, seed {}.",
-        args.seed
-    );
-    let content = Content {
-        about,
-        settings: &settings,
-        state: &state,
-        ledger: &ledger,
-        evaluation: &evaluation,
-        figures: &figures,
-    };
-    let report = out.join("report.html");
-    report::write(&report, &content)?;
+    let bootstrap = BootstrapArgs { bootstrap: RESAMPLES, seed: args.seed };
+    let mut evaluation = evaluate(&found, &reference, bootstrap)?;
+    evaluation_text::write(&found, &mut evaluation)?;
+    let report = report::write(&[folder.root().to_path_buf(), found], out)?.report;
 
     if json {
         let result = serde_json::json!({
@@ -162,42 +142,4 @@ fn imported(src: &Path, out: &Path) -> Result<Dataset> {
     }
     imported.dataset().finish()?;
     Ok(Dataset::open(out)?)
-}
-
-/// Every reference nodule, best first.
-fn figures(
-    segmented: &[(Scan, Segmented)],
-    evaluation: &Evaluation,
-    reference: &Dataset,
-) -> Result<Vec<Figure>> {
-    let mut rated = Vec::new();
-    for evaluated in &evaluation.scans {
-        let record = reference.scan(&evaluated.scan)?;
-        let Some((scan, found)) = segmented.iter().find(|(s, _)| s.name == evaluated.scan) else {
-            continue;
-        };
-        let labels = reference.read_native_labels(&evaluated.scan)?;
-        for nodule in &evaluated.result.nodules {
-            let Some(facts) = record.nodules.iter().find(|n| n.label == nodule.reference) else {
-                continue;
-            };
-            let outlines = [
-                Outline { labels: &labels, label: Some(nodule.reference), color: REFERENCE },
-                Outline { labels: &found.labels, label: None, color: PREDICTION },
-            ];
-            let extent = (2.5 * facts.diameter_mm).clamp(40.0, 120.0);
-            let verdict = match nodule.prediction {
-                Some(_) => format!("Dice {:.2}", nodule.dice),
-                None => "missed".into(),
-            };
-            let caption = format!(
-                "{}, nodule {}, {:.1} mm: {verdict}",
-                evaluated.scan, nodule.reference, facts.diameter_mm
-            );
-            let picture = picture(&scan.ct, &outlines, facts.center_mm, extent);
-            rated.push((nodule.dice, Figure { caption, picture }));
-        }
-    }
-    rated.sort_by(|a, b| b.0.total_cmp(&a.0));
-    Ok(rated.into_iter().map(|(_, figure)| figure).collect())
 }

@@ -1,6 +1,9 @@
 //! `dasl evaluate`: outlines against a dataset's reference, nodule by nodule.
 
 mod agreement;
+mod candidates;
+mod froc_curve;
+mod place;
 mod readers;
 mod render;
 mod series;
@@ -11,43 +14,55 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use dasl_metrics::{
-    DIAMETER_RULE, Difference, Figures, IgnoredPlace, Interval, Judged, MATCHING_RULE, Measures,
-    SURFACE_RULE, ScanResult, SizeGroup, Summary, TextureGroup, match_instances, mean_difference,
-    mean_interval, measure,
+    Annotation, DIAMETER_RULE, Difference, Figures, IgnoredPlace, Interval, Judged, MATCHING_RULE,
+    Measures, SURFACE_RULE, ScanResult, SizeGroup, Summary, TextureGroup, match_instances,
+    mean_difference, mean_interval, measure,
 };
 use dasl_volume::dataset::{Dataset, ScanRecord};
-use dasl_volume::{Geometry, nifti};
-use serde::Serialize;
+use dasl_volume::{Geometry, PointMm, nifti};
+use serde::{Deserialize, Serialize};
 
 use super::segment::{LABELS, SCAN, ScanNote};
 use crate::Outcome;
 use crate::args::{BootstrapArgs, EvaluateArgs, EvaluateWhat};
 use crate::progress::bar;
 
+pub use candidates::{Candidate, Fate};
+pub use froc_curve::FrocCurve;
 pub use render::render;
+pub use tables::{JSON, write};
 
 /// Farthest that two grids' corners may lie apart, mm.
 const SAME_GRID_MM: f64 = 0.01;
 
 /// A scan's result with its name.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Evaluated {
     /// The scan.
     pub scan: String,
+    /// Its folder among the predictions.
+    pub folder: String,
     /// Its nodules, hits and false positives.
     #[serde(flatten)]
     pub result: ScanResult,
     /// What else is known of each nodule, in the order of the result.
     pub facts: Vec<NoduleFacts>,
+    /// What was outlined, with scores; `None` where the predictions give none.
+    pub candidates: Option<Vec<Candidate>>,
+    /// Places that don't count.
+    #[serde(skip)]
+    excluded: Vec<Annotation>,
 }
 
 /// What a nodule is, and how well it was outlined.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NoduleFacts {
     /// Label of the nodule in the reference.
     pub reference: u16,
     /// Readers who outlined it.
     pub readers: u32,
+    /// Centre of the reference.
+    pub center_mm: PointMm,
     /// Diameter of the reference, mm.
     pub diameter_mm: f64,
     /// Its size group.
@@ -59,7 +74,7 @@ pub struct NoduleFacts {
 }
 
 /// Figures of the nodules of one group.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Group {
     /// Which nodules.
     pub name: String,
@@ -69,7 +84,7 @@ pub struct Group {
 }
 
 /// 95% intervals, by drawing scans with replacement.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Intervals {
     /// Of mean Dice over all nodules.
     pub dice: Option<Interval>,
@@ -84,7 +99,7 @@ pub struct Intervals {
 }
 
 /// Another system on the same scans.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Against {
     /// Where its outlines are.
     pub predictions: PathBuf,
@@ -95,22 +110,30 @@ pub struct Against {
 }
 
 /// Results of all scans that were predicted.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Evaluation {
+    /// Version of dasl.
+    pub dasl_version: String,
+    /// Where the outlines lie; in a file as seen from the file's folder.
+    pub predictions: PathBuf,
+    /// Where the dataset lies, likewise.
+    pub dataset: PathBuf,
     /// How predictions and nodules are matched.
-    pub matching: &'static str,
+    pub matching: String,
     /// Which voxels are nodule.
     pub consensus: String,
     /// How surfaces are compared.
-    pub surfaces: &'static str,
+    pub surfaces: String,
     /// What a diameter is.
-    pub diameters: &'static str,
+    pub diameters: String,
     /// All figures together.
     pub summary: Summary,
     /// Figures of all nodules, then by size, then by texture.
     pub groups: Vec<Group>,
     /// How sure the figures are, where that was asked for.
     pub intervals: Option<Intervals>,
+    /// FROC by the candidates' scores; `None` without scores or nodules.
+    pub froc: Option<FrocCurve>,
     /// Comparison with another system, where that was asked for.
     pub against: Option<Against>,
     /// Scan by scan.
@@ -130,12 +153,11 @@ pub fn run(args: &EvaluateArgs, json: bool) -> Result<Outcome> {
         (None, Some(predictions), Some(dataset)) => (predictions, Dataset::open(dataset)?),
         _ => bail!("name the predictions and the dataset: see dasl evaluate --help"),
     };
-    let mut evaluation = evaluate(predictions, &dataset)?;
-    evaluation.intervals = intervals(&evaluation.scans, args.bootstrap);
+    let mut evaluation = evaluate(predictions, &dataset, args.bootstrap)?;
     if let Some(other) = &args.against {
         evaluation.against = Some(compared(&evaluation, other, &dataset, args.bootstrap)?);
     }
-    tables::write(args.out.as_ref().unwrap_or(predictions), &evaluation)?;
+    write(args.out.as_ref().unwrap_or(predictions), &mut evaluation)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&evaluation)?);
     } else {
@@ -148,7 +170,11 @@ pub fn run(args: &EvaluateArgs, json: bool) -> Result<Outcome> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn evaluate(predictions: &Path, dataset: &Dataset) -> Result<Evaluation> {
+pub fn evaluate(
+    predictions: &Path,
+    dataset: &Dataset,
+    bootstrap: BootstrapArgs,
+) -> Result<Evaluation> {
     let predicted = predicted(predictions)?;
     let (mut scans, mut not_predicted) = (Vec::new(), Vec::new());
     let ids = dataset.scan_ids();
@@ -162,7 +188,7 @@ pub fn evaluate(predictions: &Path, dataset: &Dataset) -> Result<Evaluation> {
         let by_series = predicted.by_series.get(&record.series_uid).filter(|_| record.whole);
         let folder = by_series.or(predicted.by_name.get(&id));
         match folder {
-            Some(folder) => scans.push(compare(&folder.join(LABELS), dataset, &record)?),
+            Some(folder) => scans.push(compare(folder, dataset, &record)?),
             None => not_predicted.push(id),
         }
         progress.inc(1);
@@ -178,13 +204,17 @@ pub fn evaluate(predictions: &Path, dataset: &Dataset) -> Result<Evaluation> {
     }
     let results: Vec<ScanResult> = scans.iter().map(|s| s.result.clone()).collect();
     Ok(Evaluation {
-        matching: MATCHING_RULE,
+        dasl_version: env!("CARGO_PKG_VERSION").into(),
+        predictions: predictions.to_path_buf(),
+        dataset: dataset.root().to_path_buf(),
+        matching: MATCHING_RULE.into(),
         consensus: dataset.info().rule.clone(),
-        surfaces: SURFACE_RULE,
-        diameters: DIAMETER_RULE,
+        surfaces: SURFACE_RULE.into(),
+        diameters: DIAMETER_RULE.into(),
         summary: Summary::of(&results),
         groups: groups(&scans),
-        intervals: None,
+        intervals: intervals(&scans, bootstrap),
+        froc: FrocCurve::of(&scans, bootstrap)?,
         against: None,
         scans,
         not_predicted,
@@ -234,7 +264,7 @@ fn compared(
     dataset: &Dataset,
     bootstrap: BootstrapArgs,
 ) -> Result<Against> {
-    let other = evaluate(predictions, dataset)?;
+    let other = evaluate(predictions, dataset, BootstrapArgs { bootstrap: 0, ..bootstrap })?;
     let names = |e: &Evaluation| e.scans.iter().map(|s| s.scan.clone()).collect::<BTreeSet<_>>();
     if let Some(scan) = names(evaluation).symmetric_difference(&names(&other)).next() {
         bail!("scan {scan} was predicted by only one of the two systems; segment it with both");
@@ -279,7 +309,8 @@ fn predicted(root: &Path) -> Result<Predicted> {
     Ok(found)
 }
 
-fn compare(path: &Path, dataset: &Dataset, record: &ScanRecord) -> Result<Evaluated> {
+fn compare(folder: &Path, dataset: &Dataset, record: &ScanRecord) -> Result<Evaluated> {
+    let path = &folder.join(LABELS);
     let prediction = nifti::read_labels(path)?;
     let reference = dataset.read_native_labels(&record.scan_id)?;
     if !prediction.geometry.same_grid(&reference.geometry, SAME_GRID_MM) {
@@ -310,6 +341,7 @@ fn compare(path: &Path, dataset: &Dataset, record: &ScanRecord) -> Result<Evalua
         Ok(NoduleFacts {
             reference: nodule.reference,
             readers: known.readers,
+            center_mm: known.center_mm,
             diameter_mm: known.diameter_mm,
             size: SizeGroup::of(known.diameter_mm),
             texture: TextureGroup::of(&known.texture),
@@ -317,7 +349,20 @@ fn compare(path: &Path, dataset: &Dataset, record: &ScanRecord) -> Result<Evalua
         })
     });
     let facts = facts.collect::<Result<_>>()?;
-    Ok(Evaluated { scan: record.scan_id.clone(), facts, result })
+    let excluded = record.ignored.iter().map(|place| Annotation {
+        scan: record.scan_id.clone(),
+        centre_mm: froc_curve::centre(place.center_mm),
+        // Below 0 is unknown, as in LUNA16's lists.
+        diameter_mm: if place.diameter_mm > 0.0 { place.diameter_mm } else { -1.0 },
+    });
+    Ok(Evaluated {
+        scan: record.scan_id.clone(),
+        folder: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        candidates: candidates::read(folder, &result)?,
+        excluded: excluded.collect(),
+        facts,
+        result,
+    })
 }
 
 fn described(g: &Geometry) -> String {

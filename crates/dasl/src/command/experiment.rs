@@ -22,37 +22,70 @@ use crate::network_learner::NetworkLearner;
 use crate::progress::bar;
 use crate::run_folder::RunFolder;
 use crate::split::{Sample, Split};
-use crate::table;
+
+mod summary;
+
+use summary::mean;
 
 /// The patients of the test are drawn by this seed, the same for all runs of all experiments.
 const TEST_SEED: u64 = 0;
 
+/// From this Dice on a pseudo-label counts as right.
+const RIGHT_DICE: f64 = 0.5;
+/// Every round of every run, in an experiment's folder.
+pub const RESULTS: &str = "results.csv";
+/// The runs' folders, in an experiment's.
+pub const RUNS: &str = "runs";
+
 /// A round of a run, as a line of results.csv.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Row {
-    arm: String,
-    initial: String,
-    seed: u64,
-    round: usize,
-    kind: String,
+pub struct Row {
+    /// The arm.
+    pub arm: String,
+    /// Samples annotated before the first round, or `all`.
+    pub initial: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// The round; 0 is the initial training.
+    pub round: usize,
+    /// What it did.
+    pub kind: String,
     /// Samples the reader has annotated so far.
-    annotated: usize,
+    pub annotated: usize,
     /// Voxels they marked as nodule.
-    foreground_voxels: u64,
+    pub foreground_voxels: u64,
     /// On the test patients.
-    dice: Option<f64>,
-    tp_dice: Option<f64>,
-    hit_rate: Option<f64>,
+    pub dice: Option<f64>,
+    /// Of the found ones.
+    pub tp_dice: Option<f64>,
+    /// Share of the found ones.
+    pub hit_rate: Option<f64>,
+    /// On the test patients, of the masks where the place is given: whatever the objectness.
+    pub mask_dice: Option<f64>,
     /// Validation, by which a run would choose its weights.
-    validation_dice: f64,
-    lambda: f64,
-    pseudo: usize,
-    weight_sum: f64,
-    /// Mean over the round's pseudo-labels, against the labels that the run has not seen.
-    pseudo_precision: Option<f64>,
-    pseudo_dice: Option<f64>,
+    pub validation_dice: f64,
+    /// The pace.
+    pub lambda: f64,
+    /// Samples trained on with a pseudo-label.
+    pub pseudo: usize,
+    /// Sum of their weights.
+    pub weight_sum: f64,
+    /// Share of the round's pseudo-labels that are on their nodule: Dice of at least one half
+    /// against the label that the run has not seen.
+    pub pseudo_right: Option<f64>,
+    /// Mean share of a pseudo-label's voxels that are the nodule's.
+    pub pseudo_precision: Option<f64>,
+    /// Mean Dice of the pseudo-labels.
+    pub pseudo_dice: Option<f64>,
     /// Training and choosing, without this test; empty where a restart lost it.
-    seconds: Option<f64>,
+    pub seconds: Option<f64>,
+}
+
+impl Row {
+    /// Name of its run's folder.
+    pub fn run(&self) -> String {
+        crate::experiment::run_name(&self.arm, &self.initial, self.seed)
+    }
 }
 
 /// Runs the command.
@@ -69,15 +102,15 @@ pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
         progress.set_message(cell.name());
         let device = args.device.open()?;
         rows.extend(cell_rows(cell, &experiment, &dataset, &args.out, &device)?);
-        write_rows(&args.out.join("results.csv"), &rows)?;
+        write_rows(&args.out.join(RESULTS), &rows)?;
         progress.inc(1);
     }
     progress.finish_and_clear();
     if json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else {
-        println!("{}", render(&rows));
-        println!("every round: {}", args.out.join("results.csv").display());
+        println!("{}", summary::render(&rows));
+        println!("every round: {}", args.out.join(RESULTS).display());
     }
     Ok(Outcome::Done)
 }
@@ -90,7 +123,7 @@ fn cell_rows(
     out: &Path,
     device: &Device,
 ) -> Result<Vec<Row>> {
-    let root = out.join("runs").join(cell.name());
+    let root = out.join(RUNS).join(cell.name());
     let table = root.join("rounds.csv");
     let mut settings = cell.settings.clone();
     settings.net.spacing_mm = dataset.info().spacing_mm;
@@ -135,6 +168,7 @@ fn cell_rows(
 /// What only the experiment may know of a round.
 struct Judged {
     test: SampleScores,
+    right: Option<f64>,
     precision: Option<f64>,
     dice: Option<f64>,
 }
@@ -161,9 +195,10 @@ impl Judged {
         }
         let precisions: Vec<f64> = audits.iter().filter_map(|audit| audit.precision).collect();
         let dices: Vec<f64> = audits.iter().map(|audit| audit.dice).collect();
+        let right: Vec<f64> = dices.iter().map(|dice| f64::from(*dice >= RIGHT_DICE)).collect();
         learner.load(&rounds.join(&record.weights))?;
         let test = validate(&learner.segmenter(), dataset, test, &mut |_, _| {})?;
-        Ok(Self { test, precision: mean(&precisions), dice: mean(&dices) })
+        Ok(Self { test, right: mean(&right), precision: mean(&precisions), dice: mean(&dices) })
     }
 }
 
@@ -185,7 +220,7 @@ fn row(
         .sum();
     Row {
         arm: cell.arm.into(),
-        initial: cell.initial.map_or("all".into(), |n| n.to_string()),
+        initial: cell.size(),
         seed: state.config.seed,
         round: record.round,
         kind: record.kind.to_string(),
@@ -194,10 +229,12 @@ fn row(
         dice: judged.test.dice,
         tp_dice: judged.test.tp_dice,
         hit_rate: judged.test.hit_rate,
+        mask_dice: judged.test.mask_dice,
         validation_dice: record.score.value,
         lambda: record.lambda,
         pseudo: record.pseudo,
         weight_sum: record.weight_sum,
+        pseudo_right: judged.right,
         pseudo_precision: judged.precision,
         pseudo_dice: judged.dice,
         seconds,
@@ -213,45 +250,12 @@ fn write_rows(path: &Path, rows: &[Row]) -> Result<()> {
     write_atomic(path, |file| file.write_all(&bytes)).with_context(|| path.display().to_string())
 }
 
-fn read_rows(path: &Path) -> Result<Vec<Row>> {
+/// Reads a table of rounds.
+///
+/// # Errors
+/// If it can't be read, or a line is none.
+pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
     let shown = || path.display().to_string();
     let mut reader = csv::Reader::from_path(path).with_context(shown)?;
     reader.deserialize().collect::<Result<_, _>>().with_context(shown)
-}
-
-/// The last round of every arm and size, over the seeds.
-fn render(rows: &[Row]) -> String {
-    let mut last = BTreeMap::<(&str, &str, u64), &Row>::new();
-    for row in rows {
-        last.insert((&row.arm, &row.initial, row.seed), row);
-    }
-    let mut groups = BTreeMap::<(&str, &str), Vec<&Row>>::new();
-    for ((arm, initial, _), row) in last {
-        groups.entry((arm, initial)).or_default().push(row);
-    }
-    let line = |((arm, initial), rows): (&(&str, &str), &Vec<&Row>)| {
-        let dice: Vec<f64> = rows.iter().filter_map(|row| row.dice).collect();
-        let least = dice.iter().copied().reduce(f64::min);
-        let most = dice.iter().copied().reduce(f64::max);
-        let precision: Vec<f64> = rows.iter().filter_map(|row| row.pseudo_precision).collect();
-        vec![
-            (*arm).to_string(),
-            (*initial).to_string(),
-            rows.len().to_string(),
-            rows.iter().map(|row| row.annotated).max().unwrap_or(0).to_string(),
-            figure(mean(&dice)),
-            format!("{}-{}", figure(least), figure(most)),
-            table::figure(mean(&precision)),
-        ]
-    };
-    let header = ["arm", "initial", "seeds", "annotated", "Dice", "from-to", "pseudo precision"];
-    table::render(&header, &groups.iter().map(line).collect::<Vec<_>>())
-}
-
-fn figure(value: Option<f64>) -> String {
-    value.map_or("-".into(), |value| format!("{value:.3}"))
-}
-
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

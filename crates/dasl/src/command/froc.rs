@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use dasl_metrics::froc::{FALSE_POSITIVES_PER_SCAN, MAX_MARKS_PER_SCAN};
+use dasl_metrics::froc::{FALSE_POSITIVES_PER_SCAN, MAX_MARKS_PER_SCAN, curve_rates};
 use dasl_metrics::luna_csv::{read_annotations, read_marks, read_scan_ids};
 use dasl_metrics::{
     Annotation, Difference, Froc, FrocIntervals, Interval, LunaCsvError, Ranking, ScanIds,
@@ -17,9 +17,6 @@ use serde::Serialize;
 use crate::Outcome;
 use crate::args::FrocArgs;
 use crate::table;
-
-/// Points of the curve per doubling of the false positives, in froc.csv.
-const PER_DOUBLING: usize = 8;
 
 /// What is printed with --json.
 #[derive(Serialize)]
@@ -63,7 +60,7 @@ pub fn run(args: &FrocArgs, json: bool) -> Result<Outcome> {
             None => Vec::new(),
         },
     };
-    let band = band_rates();
+    let band = curve_rates();
     let (resamples, seed) = (args.bootstrap.bootstrap, args.bootstrap.seed);
     let system = |path: &Path, band: &[f64]| -> Result<System> {
         let marks = list(path, ids, read_marks)?;
@@ -124,15 +121,6 @@ fn list<T>(
 ) -> Result<Vec<T>> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     Ok(read(&path.display().to_string(), Box::new(file), ids)?)
-}
-
-/// Numbers of false positives per scan at which froc.csv gives the curve: from the least to the
-/// most of LUNA16's seven, evenly on a logarithmic axis.
-fn band_rates() -> Vec<f64> {
-    let [least, .., most] = FALSE_POSITIVES_PER_SCAN;
-    let doublings = (most / least).log2().round() as usize;
-    let rate = |i| least * (i as f64 / PER_DOUBLING as f64).exp2();
-    (0..=doublings * PER_DOUBLING).map(rate).collect()
 }
 
 /// Writes froc.csv and `operating_points.csv`.

@@ -121,6 +121,7 @@ pub fn add(dataset: &DatasetWriter, source: &Source) -> Result<ScanRecord> {
         ignored: source.ignored.clone(),
         notes,
         source: source.files.clone(),
+        composed: None,
     };
     let arrays = ScanArrays {
         ct: ct.voxels,

@@ -63,7 +63,7 @@ fn begin(
         bail!("{root} holds a run of `dasl learn`: name another --out");
     }
     if args.resume && folder.exists() {
-        return Ok((folder.read_settings()?, folder.read_split()?, folder.read_seed()?));
+        return Ok((folder.read_settings()?, folder.read_split()?, folder.read_origin()?.seed));
     }
     if folder.exists() {
         bail!("{root} holds a run already: add --resume to go on with it, or name another --out");
@@ -135,10 +135,12 @@ pub struct SampleScores {
     pub tp_dice: Option<f64>,
     /// Share that was found: objectness above the threshold and a mask that overlaps.
     pub hit_rate: Option<f64>,
+    /// Mean Dice whatever the objectness: of the mask where the place of the nodule is given.
+    pub mask_dice: Option<f64>,
 }
 
 impl SampleScores {
-    const HEADER: [&str; 4] = ["validation samples", "Dice", "TP Dice", "hit rate"];
+    const HEADER: [&str; 5] = ["validation samples", "Dice", "TP Dice", "hit rate", "mask Dice"];
 
     fn row(&self) -> Vec<String> {
         vec![
@@ -146,6 +148,7 @@ impl SampleScores {
             table::figure(self.dice),
             table::figure(self.tp_dice),
             table::figure(self.hit_rate),
+            table::figure(self.mask_dice),
         ]
     }
 }
@@ -160,12 +163,14 @@ pub fn validate(
     samples: &[Sample],
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<SampleScores, DatasetError> {
-    let mut dice = Vec::with_capacity(samples.len());
+    let (mut dice, mut masks) = (Vec::new(), Vec::new());
     for (i, sample) in samples.iter().enumerate() {
         let found = predict_sample(segmenter, dataset, &sample.scan, sample.label)?;
         let (shared, a, b) = compare(&found, dataset, &sample.scan, sample.label)?;
         let hit = found.proposal.score >= segmenter.config().infer.threshold && shared > 0;
-        dice.push(if hit { dasl_metrics::dice(shared, a, b) } else { 0.0 });
+        let mask = dasl_metrics::dice(shared, a, b);
+        masks.push(mask);
+        dice.push(if hit { mask } else { 0.0 });
         progress(i + 1, samples.len());
     }
     let mean = |v: &[f64]| (!v.is_empty()).then(|| v.iter().sum::<f64>() / v.len() as f64);
@@ -175,5 +180,6 @@ pub fn validate(
         dice: mean(&dice),
         tp_dice: mean(&hits),
         hit_rate: mean(&dice.iter().map(|d| if *d > 0.0 { 1.0 } else { 0.0 }).collect::<Vec<_>>()),
+        mask_dice: mean(&masks),
     })
 }

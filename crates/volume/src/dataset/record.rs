@@ -66,6 +66,30 @@ pub struct IgnoredRecord {
     pub diameter_mm: f64,
 }
 
+/// What was put into a composed scan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InsertedRecord {
+    /// Its value in the label arrays; none for a piece of lung without a nodule.
+    pub label: Option<u16>,
+    /// The scan that it was taken from.
+    pub scan_id: String,
+    /// Whom that scan shows.
+    pub patient_id: String,
+    /// Centre of the nodule's mask, or of the mask that the piece of lung was cut by.
+    pub center_mm: PointMm,
+}
+
+/// How a scan was composed of others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComposedRecord {
+    /// The scan that all but the insertions is taken from.
+    pub background: String,
+    /// Whom that scan shows.
+    pub background_patient: String,
+    /// What was put into it.
+    pub inserted: Vec<InsertedRecord>,
+}
+
 /// A scan (scan.json).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScanRecord {
@@ -96,6 +120,9 @@ pub struct ScanRecord {
     pub notes: Vec<String>,
     /// The files it was made from.
     pub source: Vec<SourceFile>,
+    /// What it is made of, if it is no scan of one patient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub composed: Option<ComposedRecord>,
 }
 
 fn yes() -> bool {

@@ -2,7 +2,7 @@
 
 use dasl_metrics::{Interval, Measures};
 
-use super::{Against, Evaluation, Group};
+use super::{Against, Evaluation, FrocCurve, Group};
 use crate::table;
 
 /// Longest name of a scan that leaves room for the figures.
@@ -24,6 +24,7 @@ pub fn render(evaluation: &Evaluation) -> String {
     let rows: Vec<Vec<String>> = evaluation.groups.iter().map(group).collect();
     parts.push(table::render(&header, &rows));
     parts.push(scans(evaluation));
+    parts.extend(evaluation.froc.as_ref().map(froc));
     parts.extend(evaluation.against.as_ref().map(against));
     parts.push(rules(evaluation));
     parts.join("\n\n")
@@ -104,6 +105,17 @@ fn scans(evaluation: &Evaluation) -> String {
         i.resamples,
         i.seed
     )
+}
+
+fn froc(curve: &FrocCurve) -> String {
+    let interval = curve
+        .intervals
+        .as_ref()
+        .map_or(String::new(), |i| format!(" (95% {:.3} to {:.3})", i.cpm.low, i.cpm.high));
+    let lowest = curve
+        .lowest_score
+        .map_or(String::new(), |score| format!("; candidates of a score of {score:.2} and more"));
+    format!("CPM {:.3}{interval} by {}'s rules{lowest}", curve.cpm, curve.rules)
 }
 
 fn against(other: &Against) -> String {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use dasl_metrics::Measures;
 use dasl_volume::write_atomic;
 
+use super::place::seen_from;
 use super::{Evaluated, Evaluation};
 
 const HEADER: [&str; 16] = [
@@ -27,12 +28,17 @@ const HEADER: [&str; 16] = [
     "predicted_voxels",
 ];
 
-/// Writes both into a folder.
+/// The evaluation as JSON.
+pub const JSON: &str = "evaluation.json";
+
+/// Writes both into a folder, from where the evaluation's paths are seen then.
 ///
 /// # Errors
 /// If the folder can't be made or a file not be written.
-pub fn write(folder: &Path, evaluation: &Evaluation) -> Result<()> {
+pub fn write(folder: &Path, evaluation: &mut Evaluation) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    evaluation.predictions = seen_from(folder, &evaluation.predictions)?;
+    evaluation.dataset = seen_from(folder, &evaluation.dataset)?;
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record(HEADER)?;
     for scan in &evaluation.scans {
@@ -41,8 +47,8 @@ pub fn write(folder: &Path, evaluation: &Evaluation) -> Result<()> {
         }
     }
     let table = csv.into_inner()?;
-    let json = serde_json::to_string_pretty(evaluation)?;
-    for (name, bytes) in [("nodules.csv", &table[..]), ("evaluation.json", json.as_bytes())] {
+    let json = serde_json::to_string_pretty(&evaluation)?;
+    for (name, bytes) in [("nodules.csv", &table[..]), (JSON, json.as_bytes())] {
         let path = folder.join(name);
         write_atomic(&path, |file| file.write_all(bytes)).with_context(|| {
             format!("{}: cannot be written; name a folder with --out", path.display())

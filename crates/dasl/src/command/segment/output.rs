@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::scan::Scan;
 use super::{PREDICTION, Segmented};
-use crate::outline_picture::{Outline, picture};
+use crate::outline_picture::{Outline, extent_mm, picture};
 use crate::paste::Nodule;
 use crate::run_folder::RunFolder;
 
@@ -143,9 +143,10 @@ pub fn write(out: &Path, scan: &Scan, found: &Segmented, made_with: &MadeWith) -
     let table = table(&found.nodules)?;
     write_atomic(&folder.join("nodules.csv"), |file| file.write_all(&table))?;
     for n in &found.nodules {
-        let outline = Outline { labels: &found.labels, label: Some(n.id), color: PREDICTION };
+        let outline =
+            Outline { labels: &found.labels, label: Some(n.id), color: PREDICTION, dashed: false };
         let center = PointMm::new(n.x_mm, n.y_mm, n.z_mm);
-        let extent = (2.5 * n.diameter_mm).clamp(40.0, 120.0);
+        let extent = extent_mm(n.diameter_mm);
         let name = format!("nodule-{:03}.png", n.id);
         picture(&scan.ct, &[outline], center, extent).save(&folder.join(name))?;
     }

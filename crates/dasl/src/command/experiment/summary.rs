@@ -1,0 +1,191 @@
+//! What an experiment says in sum: where its runs end, how much their annotations were worth on
+//! the way, and which of two arms was better on the same budget and seed.
+
+use std::collections::BTreeMap;
+
+use super::Row;
+use crate::experiment::ALL;
+use crate::table;
+
+/// A run's rows: arm, initial size, seed.
+type Run<'a> = (&'a str, &'a str, u64);
+
+/// The tables.
+pub fn render(rows: &[Row]) -> String {
+    let runs = by_run(rows);
+    let mut out = ends(&runs);
+    let pairs = pairs(&runs);
+    if !pairs.is_empty() {
+        out.push_str("\n\n");
+        out.push_str(&render_pairs(&pairs));
+    }
+    out
+}
+
+fn by_run(rows: &[Row]) -> BTreeMap<Run<'_>, Vec<&Row>> {
+    let mut runs = BTreeMap::<Run<'_>, Vec<&Row>>::new();
+    for row in rows {
+        runs.entry((&row.arm, &row.initial, row.seed)).or_default().push(row);
+    }
+    runs
+}
+
+/// The last round of every arm and size, over the seeds.
+fn ends(runs: &BTreeMap<Run<'_>, Vec<&Row>>) -> String {
+    let mut groups = BTreeMap::<(&str, usize, &str), Vec<&Vec<&Row>>>::new();
+    for ((arm, initial, _), rows) in runs {
+        // Sizes by number, `all` last.
+        let size = initial.parse().unwrap_or(usize::MAX);
+        groups.entry((arm, size, initial)).or_default().push(rows);
+    }
+    let line = |((arm, _, initial), runs): (&(&str, usize, &str), &Vec<&Vec<&Row>>)| {
+        let last = || runs.iter().filter_map(|rows| rows.last());
+        let dice: Vec<f64> = last().filter_map(|row| row.dice).collect();
+        let areas: Vec<f64> = runs.iter().filter_map(|rows| area(&curve(rows))).collect();
+        let pseudo: Vec<f64> = runs
+            .iter()
+            .flat_map(|rows| rows.iter().filter_map(|row| row.pseudo_precision))
+            .collect();
+        let annotated = last().map(|row| row.annotated).max().unwrap_or(0);
+        vec![
+            (*arm).to_string(),
+            (*initial).to_string(),
+            runs.len().to_string(),
+            annotated.to_string(),
+            table::mean_sd(mean(&dice), sd(&dice)),
+            figure(least(&dice)),
+            figure(most(&dice)),
+            figure(mean(&areas)),
+            figure(mean(&pseudo)),
+        ]
+    };
+    let header = [
+        "arm",
+        "initial",
+        "seeds",
+        "annotated",
+        "Dice",
+        "least",
+        "most",
+        "area",
+        "pseudo precision",
+    ];
+    table::render(&header, &groups.iter().map(line).collect::<Vec<_>>())
+}
+
+/// A run's learning curve: annotated samples, and the Dice of the last round with as many.
+fn curve(rows: &[&Row]) -> Vec<(usize, f64)> {
+    let mut curve = BTreeMap::new();
+    for row in rows {
+        if let Some(dice) = row.dice {
+            curve.insert(row.annotated, dice);
+        }
+    }
+    curve.into_iter().collect()
+}
+
+/// Area under a learning curve by trapezoids, as a share of the budget between its ends: the mean
+/// Dice while the annotations were spent. `None` for a run that spends none.
+fn area(curve: &[(usize, f64)]) -> Option<f64> {
+    let (first, last) = (curve.first()?.0, curve.last()?.0);
+    let span = (last - first) as f64;
+    let trapezoid = |w: &[(usize, f64)]| (w[1].0 - w[0].0) as f64 * f64::midpoint(w[0].1, w[1].1);
+    (last > first).then(|| curve.windows(2).map(trapezoid).sum::<f64>() / span)
+}
+
+/// Two arms that end with as many annotations, by seed.
+struct Pair {
+    annotated: usize,
+    one: String,
+    other: String,
+    /// Dice at the end of the one less that of the other, a seed each.
+    differences: Vec<f64>,
+}
+
+/// Every pair of arms with the same number of annotations at the end and a seed in common.
+fn pairs(runs: &BTreeMap<Run<'_>, Vec<&Row>>) -> Vec<Pair> {
+    let mut ends = BTreeMap::<usize, BTreeMap<&str, BTreeMap<u64, f64>>>::new();
+    for ((arm, initial, seed), rows) in runs {
+        if let Some((row, dice)) = rows.last().and_then(|row| Some((row, row.dice?)))
+            && *initial != ALL
+        {
+            ends.entry(row.annotated).or_default().entry(arm).or_default().insert(*seed, dice);
+        }
+    }
+    let mut pairs = Vec::new();
+    for (annotated, arms) in ends {
+        let arms: Vec<_> = arms.into_iter().collect();
+        for (i, (one, own)) in arms.iter().enumerate() {
+            for (other, theirs) in &arms[i + 1..] {
+                let differences: Vec<f64> =
+                    own.iter().filter_map(|(seed, dice)| Some(dice - theirs.get(seed)?)).collect();
+                if !differences.is_empty() {
+                    let (one, other) = ((*one).to_string(), (*other).to_string());
+                    pairs.push(Pair { annotated, one, other, differences });
+                }
+            }
+        }
+    }
+    pairs
+}
+
+fn render_pairs(pairs: &[Pair]) -> String {
+    let line = |pair: &Pair| {
+        let better = pair.differences.iter().filter(|d| **d > 0.0).count();
+        let signed = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:+.3}"));
+        vec![
+            pair.annotated.to_string(),
+            pair.one.clone(),
+            pair.other.clone(),
+            signed(mean(&pair.differences)),
+            signed(least(&pair.differences)),
+            signed(most(&pair.differences)),
+            format!("{better} of {}", pair.differences.len()),
+        ]
+    };
+    let header = ["annotated", "arm", "less", "Dice", "least", "most", "better on seeds"];
+    table::render(&header, &pairs.iter().map(line).collect::<Vec<_>>())
+}
+
+fn figure(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| format!("{value:.3}"))
+}
+
+pub(super) fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Standard deviation of a sample; of a single value none.
+fn sd(values: &[f64]) -> Option<f64> {
+    let mean = mean(values)?;
+    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
+}
+
+fn least(values: &[f64]) -> Option<f64> {
+    values.iter().copied().reduce(f64::min)
+}
+
+fn most(values: &[f64]) -> Option<f64> {
+    values.iter().copied().reduce(f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn area_by_hand() {
+        // 20 of 0.55, 40 of 0.7: (11 + 28) / 60.
+        let curve = [(50, 0.5), (70, 0.6), (110, 0.8)];
+        assert!((area(&curve).unwrap() - 0.65).abs() < 1e-12);
+        assert_eq!(area(&curve[..1]), None);
+        assert_eq!(area(&[]), None);
+    }
+
+    #[test]
+    fn deviation_by_hand() {
+        assert_eq!(sd(&[1.0, 3.0]), Some(2.0_f64.sqrt()));
+        assert_eq!((sd(&[1.0]), sd(&[])), (None, None));
+    }
+}

@@ -1,0 +1,70 @@
+//! The results of evaluations in a table.
+
+use dasl_metrics::Interval;
+use maud::html;
+
+use super::evaluations;
+use super::html::{Section, figure, mean_sd, table};
+use super::run::Run;
+
+/// The section; `None` if nothing was evaluated.
+pub fn section(runs: &[Run]) -> Option<Section> {
+    let all = evaluations(runs);
+    if all.is_empty() {
+        return None;
+    }
+    let ends = |value: String, interval: Option<Interval>| match interval {
+        Some(i) => format!("{value} ({:.2} to {:.2})", i.low, i.high),
+        None => value,
+    };
+    let rows = all.iter().map(|(name, evaluation)| {
+        let (s, i) = (&evaluation.summary, evaluation.intervals.as_ref());
+        let froc = evaluation.froc.as_ref();
+        vec![
+            (*name).to_string(),
+            s.scans.to_string(),
+            s.nodules.to_string(),
+            ends(figure(s.dice_mean, 2), i.and_then(|i| i.dice)),
+            mean_sd(s.tp_dice_mean, s.tp_dice_sd),
+            ends(figure(s.hit_rate, 2), i.and_then(|i| i.hit_rate)),
+            ends(figure(s.false_positives_per_scan, 2), i.and_then(|i| i.false_positives_per_scan)),
+            ends(
+                figure(froc.map(|f| f.cpm), 2),
+                froc.and_then(|f| f.intervals.as_ref()).map(|i| i.cpm),
+            ),
+        ]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    let header = [
+        "evaluated",
+        "scans",
+        "nodules",
+        "Dice (a miss is 0)",
+        "TP Dice",
+        "hit rate",
+        "false positives/scan",
+        "CPM",
+    ];
+    let scans = |i: usize| all[i].1.scans.iter().map(|s| &s.scan).collect::<Vec<_>>();
+    let differ = (1..all.len()).any(|i| scans(i) != scans(0));
+    let (_, first) = all.first()?;
+    let body = html! {
+        (table("Results", &header, &rows))
+        @if differ { p { strong { "The evaluations are of different scans." } } }
+        p.note {
+            "In brackets 95% intervals, from draws of scans with replacement; ± is the standard "
+            "deviation over nodules. Matching rule: " (first.matching) ". Consensus: "
+            (first.consensus) ". CPM: mean sensitivity at 1/8 to 8 false positives per scan, by "
+            "LUNA16's rules."
+        }
+        @for (name, evaluation) in &all {
+            @if !evaluation.not_predicted.is_empty() {
+                p.note {
+                    (name) ": " (evaluation.not_predicted.len())
+                    " scans of the dataset were not predicted and are not counted."
+                }
+            }
+        }
+    };
+    Some(Section { id: "results", title: "Results", body })
+}
