@@ -8,7 +8,9 @@ use dasl_metrics::{RESAMPLES, ScanIds};
 use dasl_net::config::Preset;
 use dasl_net::device::{Device, GpuError, gpu};
 
+use crate::command::segment::MIN_DIAMETER_MM;
 use crate::oracle_choice::OracleChoice;
+use crate::shard::Shard;
 
 /// Outlines pulmonary nodules in chest CT, and learns to from few annotations.
 #[derive(Debug, Parser)]
@@ -302,18 +304,25 @@ pub struct ExperimentArgs {
 /// `dasl segment`
 #[derive(Debug, clap::Args)]
 pub struct SegmentArgs {
-    /// Folders of one DICOM series each, or `NIfTI`, `MetaImage` or NRRD files
+    /// DICOM series and volume files (`NIfTI`, `MetaImage`, NRRD), and folders of them in any layout
     #[arg(required = true)]
     pub scans: Vec<PathBuf>,
     /// Run folder of `dasl train` or `dasl learn`
     #[arg(long)]
     pub model: PathBuf,
-    /// Folder to write to, one sub-folder per scan
+    /// Folder to write to, one sub-folder per scan; scans that are in it with the same model and
+    /// settings are skipped, with others they are done anew
     #[arg(long)]
     pub out: PathBuf,
     /// Objectness from which a proposal is a nodule [default: the run's, 0.5]
     #[arg(long, value_parser = share)]
     pub threshold: Option<f64>,
+    /// Diameter, of the sphere of equal volume, below which a nodule is dropped
+    #[arg(long, value_name = "MM", default_value_t = MIN_DIAMETER_MM, value_parser = length_mm)]
+    pub min_diameter: f64,
+    /// Only the I-th of N shares of the scans, for job arrays: such as 2/8, I from 1 on
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
     #[command(flatten)]
     pub device: DeviceArgs,
 }
@@ -480,6 +489,13 @@ fn spacing_mm(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(mm) if (0.2..=10.0).contains(&mm) => Ok(mm),
         _ => Err("a length from 0.2 to 10 mm is needed".into()),
+    }
+}
+
+fn length_mm(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(mm) if (0.0..=100.0).contains(&mm) => Ok(mm),
+        _ => Err("a length from 0 to 100 mm is needed".into()),
     }
 }
 

@@ -17,8 +17,11 @@ mod progress;
 mod queue;
 mod report;
 mod run_folder;
+mod scan_list;
 mod scan_name;
+mod shard;
 mod split;
+mod spoiled;
 mod table;
 
 use std::process::ExitCode;

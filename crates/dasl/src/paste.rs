@@ -26,14 +26,20 @@ pub struct Nodule {
     pub score: f64,
 }
 
+/// A voxel halfway between nodule and background has the threshold's probability but for rounding,
+/// which differs with the order of the scan's axes and must not decide.
+const TIE: f32 = 1e-4;
+
 /// Pastes detections, best first, into a label map on `native`; where two overlap, the better one
-/// keeps the voxel. A mask that leaves no voxel there is no nodule.
+/// keeps the voxel. A mask that leaves no voxel there is no nodule, nor is one whose diameter is then
+/// below `min_diameter_mm`.
 ///
 /// `grid` is the network's grid that the detections lie on.
 pub fn paste(
     detections: &[Detection],
     grid: &Geometry,
     native: &Geometry,
+    min_diameter_mm: f64,
 ) -> (LabelVolume, Vec<Nodule>) {
     let mut labels = Array3::<u16>::zeros(native.shape);
     let mut nodules = Vec::new();
@@ -44,26 +50,30 @@ pub fn paste(
         let start = covering(&from, native);
         let target = native.crop(start.0, start.1);
         let map = resample_probability(&Volume::new(detection.mask.clone(), from), &target);
-        let (mut sum, mut count) = ([0.0; 3], 0_usize);
+        let mut own = Vec::new();
         for ((z, y, x), &p) in map.voxels.indexed_iter() {
             let at = [z as i64 + start.0[0], y as i64 + start.0[1], x as i64 + start.0[2]];
             let inside = (0..3).all(|a| at[a] >= 0 && (at[a] as usize) < native.shape[a]);
-            if p < MASK_THRESHOLD || !inside {
+            if p < MASK_THRESHOLD - TIE || !inside {
                 continue;
             }
-            let voxel = &mut labels[at.map(|v| v as usize)];
-            if *voxel == 0 {
-                *voxel = id;
-                count += 1;
-                (0..3).for_each(|a| sum[a] += at[a] as f64);
+            let at = at.map(|v| v as usize);
+            if labels[at] == 0 {
+                own.push(at);
             }
         }
-        if count > 0 {
-            let [z, y, x] = sum.map(|s| s / count as f64);
-            let center = native.to_mm(VoxelPos::new(z, y, x));
-            let volume = count as f64 * native.voxel_mm3();
-            nodules.push(nodule(id, center, volume, detection.proposal.score));
+        let volume = own.len() as f64 * native.voxel_mm3();
+        if own.is_empty() || dasl_metrics::sphere_diameter_mm(volume) < min_diameter_mm {
+            continue;
         }
+        let mut sum = [0.0; 3];
+        for at in &own {
+            labels[*at] = id;
+            (0..3).for_each(|a| sum[a] += at[a] as f64);
+        }
+        let [z, y, x] = sum.map(|s| s / own.len() as f64);
+        let center = native.to_mm(VoxelPos::new(z, y, x));
+        nodules.push(nodule(id, center, volume, detection.proposal.score));
     }
     (LabelVolume::new(labels, *native), nodules)
 }
@@ -110,7 +120,7 @@ mod tests {
             mask: Array3::from_elem((4, 4, 4), fill),
         };
         let found = [detection(0.9, 8, 1.0), detection(0.8, 4, 0.1), detection(0.7, 10, 1.0)];
-        let (labels, nodules) = paste(&found, &grid, &grid);
+        let (labels, nodules) = paste(&found, &grid, &grid, 3.0);
         assert_eq!(nodules.len(), 2);
         assert!((nodules[0].volume_mm3 - 64.0).abs() < 1e-9);
         assert!((nodules[1].volume_mm3 - 32.0).abs() < 1e-9, "two of its columns are taken");
@@ -118,5 +128,22 @@ mod tests {
         assert_eq!(labels.voxels[[9, 9, 12]], 2);
         // Centre of voxels 8..12 is 9.5: x = -5 + 9.5.
         assert!((nodules[0].x_mm - 4.5).abs() < 1e-9 && (nodules[0].z_mm - 16.5).abs() < 1e-9);
+    }
+    /// A dropped nodule leaves its voxels to others and no gap in the numbers.
+    #[test]
+    fn what_is_smaller_than_asked_for_is_dropped() {
+        let grid = Geometry::axial([20; 3], [1.0; 3], PointMm::new(0.0, 0.0, 0.0));
+        let detection = |score: f64, x: i64, edge: usize| Detection {
+            proposal: Proposal { cube: Cube { center: [8.0; 3], edge: 4.0 }, score },
+            start: [8, 8, x],
+            mask: Array3::from_elem((edge, edge, edge), 1.0),
+        };
+        // 8 mm3 are a sphere of 2.5 mm, 64 mm3 one of 5.0 mm.
+        let found = [detection(0.9, 8, 2), detection(0.8, 8, 4)];
+        let (labels, nodules) = paste(&found, &grid, &grid, 3.0);
+        assert_eq!(nodules.len(), 1);
+        assert_eq!((nodules[0].id, nodules[0].volume_mm3), (1, 64.0));
+        assert!(labels.voxels.iter().all(|label| *label <= 1));
+        assert_eq!(paste(&found, &grid, &grid, 2.0).1.len(), 2);
     }
 }

@@ -154,17 +154,25 @@ impl RunFolder {
         serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 
+    /// The file of the run's final weights, or of its last checkpoint.
+    ///
+    /// # Errors
+    /// If there is neither.
+    pub fn weights_in_use(&self) -> Result<PathBuf> {
+        let candidates = [self.weights(), self.checkpoint()];
+        candidates.into_iter().find(|path| path.exists()).ok_or_else(|| {
+            anyhow!("{} has no weights yet: let its training finish", self.root.display())
+        })
+    }
+
     /// The run's network, ready for use: its final weights, or those of the last checkpoint.
     ///
     /// # Errors
     /// If there is none or the files don't fit each other.
     pub fn segmenter(&self, device: &Device) -> Result<Segmenter> {
         let settings = self.read_settings()?;
-        let candidates = [self.weights(), self.checkpoint()];
-        let Some(path) = candidates.iter().find(|p| p.exists()) else {
-            bail!("{} has no weights yet: let its training finish", self.root.display());
-        };
-        Segmenter::load(path, settings.network(), device).map_err(|error| match error {
+        let path = self.weights_in_use()?;
+        Segmenter::load(&path, settings.network(), device).map_err(|error| match error {
             // The other errors name the file themselves.
             WeightsError::Mismatch { .. } => {
                 anyhow::Error::new(error).context(path.display().to_string())

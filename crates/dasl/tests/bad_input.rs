@@ -188,17 +188,6 @@ fn what_was_set_aside_is_taken_in_once_it_is_mended() {
 }
 
 #[test]
-fn two_series_where_one_is_wanted() {
-    let source = &bench().source;
-    let mut uids = Vec::new();
-    for patient in ["PHANTOM-001", "PHANTOM-002"] {
-        let series = only(&only(&source.join(patient)));
-        uids.push(series_uid(&series).to_owned());
-    }
-    segment_sets_aside(source, &["2 CT series", &uids[0], &uids[1], "pass the files of one"]);
-}
-
-#[test]
 fn a_good_scan_beside_bad_ones_is_segmented() {
     let (batch, series) = batch();
     fs::remove_file(slice(&series, 20)).unwrap();

@@ -16,7 +16,7 @@ pub(crate) fn temporary_beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Whether a file of this name is, or was when its process died, being written.
-pub(crate) fn is_temporary(name: &str) -> bool {
+pub fn is_temporary(name: &str) -> bool {
     let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let parts = name.strip_prefix(".tmp-").and_then(|rest| rest.split_once('-'));
     // An ending may follow the second number.

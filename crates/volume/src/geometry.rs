@@ -60,6 +60,10 @@ pub struct Geometry {
 /// Cosine between two axes up to which they count as a right angle that was rounded.
 const SHEAR: f64 = 1e-3;
 
+/// Voxels by which an extent may fall short of a half one by rounding: a file keeps its spacing in
+/// 32 bits or in decimals, and that must not decide how many voxels another grid has.
+const ROUNDED: f64 = 1e-4;
+
 /// Array axes z, y, x along patient axes z, y, x: an axial scan read from feet to head.
 pub const AXIAL: [[f64; 3]; 3] = [[0., 0., 1.], [0., 1., 0.], [1., 0., 0.]];
 
@@ -146,11 +150,42 @@ impl Geometry {
         let mut first = [0.0; 3];
         for axis in 0..3 {
             let extent = self.shape[axis] as f64 * self.spacing_mm[axis];
-            shape[axis] = ((extent / spacing_mm[axis]).round() as usize).max(1);
+            shape[axis] = ((extent / spacing_mm[axis] + ROUNDED).round() as usize).max(1);
             first[axis] = (spacing_mm[axis] / self.spacing_mm[axis] - 1.0) / 2.0;
         }
         let origin_mm = self.to_mm(VoxelPos::new(first[0], first[1], first[2]));
         Self { shape, spacing_mm, origin_mm, axes: self.axes }
+    }
+
+    /// The same voxel positions in the order of an axial scan: the array axes [z, y, x] are those
+    /// that run closest to the patient's head, back and left, and run there. An axial scan read
+    /// from feet to head is left as it is.
+    #[must_use]
+    pub fn axial_order(&self) -> Self {
+        const ORDERS: [[usize; 3]; 6] =
+            [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+        // Array axis z is meant to run along the third coordinate, y along the second, x the first.
+        let along = |axis: usize, to: usize| self.axes[axis][2 - to];
+        let fit = |order: &[usize; 3]| (0..3).map(|to| along(order[to], to).abs()).sum::<f64>();
+        // Of equal ones the first, whatever rounding says.
+        let better = |best: [usize; 3], order: [usize; 3]| {
+            if fit(&order) > fit(&best) + 1e-6 { order } else { best }
+        };
+        let order = ORDERS.into_iter().reduce(better).unwrap_or([0, 1, 2]);
+        let turned = [0, 1, 2].map(|to| along(order[to], to) < 0.0);
+        let mut first = [0.0; 3];
+        for to in (0..3).filter(|to| turned[*to]) {
+            first[order[to]] = self.shape[order[to]] as f64 - 1.0;
+        }
+        Self {
+            shape: order.map(|axis| self.shape[axis]),
+            spacing_mm: order.map(|axis| self.spacing_mm[axis]),
+            origin_mm: self.to_mm(VoxelPos::new(first[0], first[1], first[2])),
+            axes: [0, 1, 2].map(|to| {
+                let axis = self.axes[order[to]];
+                if turned[to] { axis.map(|v| -v) } else { axis }
+            }),
+        }
     }
 
     /// The sub-grid that starts at voxel `start` [z, y, x]; it may reach outside.
@@ -207,6 +242,37 @@ mod tests {
         // Lower face of the first voxel: -1.25 mm and -0.35 mm from the old first centre.
         assert!((r.origin_mm.z - 0.5 + 1.25).abs() < 1e-12);
         assert!((r.origin_mm.x - 0.5 + 0.35).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_files_rounding_does_not_decide_on_a_voxel() {
+        // 125 voxels of 0.7 mm are 87.5 mm.
+        let exact = Geometry::axial([125; 3], [0.7; 3], PointMm::new(0., 0., 0.));
+        let rounded = Geometry { spacing_mm: [f64::from(0.7_f32); 3], ..exact };
+        assert_eq!(exact.with_spacing([1.0; 3]).shape, [88; 3]);
+        assert_eq!(rounded.with_spacing([1.0; 3]).shape, [88; 3]);
+    }
+
+    proptest! {
+        /// However the axes of a scan are ordered and turned, its axial order is one and the same.
+        #[test]
+        fn axial_order_undoes_every_order_and_turn(
+            order in Just([0_usize, 1, 2]).prop_shuffle(),
+            turned in prop::array::uniform3(any::<bool>()),
+        ) {
+            let g = oblique();
+            prop_assert_eq!(g.axial_order(), g);
+            let last = |axis: usize| if turned[axis] { g.shape[axis] as f64 - 1.0 } else { 0.0 };
+            let other = Geometry {
+                shape: order.map(|a| g.shape[a]),
+                spacing_mm: order.map(|a| g.spacing_mm[a]),
+                origin_mm: g.to_mm(VoxelPos::new(last(0), last(1), last(2))),
+                axes: order.map(|a| g.axes[a].map(|v| if turned[a] { -v } else { v })),
+            };
+            let back = other.axial_order();
+            prop_assert_eq!((back.shape, back.spacing_mm, back.axes), (g.shape, g.spacing_mm, g.axes));
+            prop_assert!(back.same_grid(&g, 1e-9));
+        }
     }
 
     #[test]

@@ -82,6 +82,21 @@ pub fn read_labels(path: &Path) -> Result<LabelVolume, ImageFileError> {
     })
 }
 
+/// The files that an image is read from: itself, and the one with its voxels if the header names
+/// one.
+///
+/// # Errors
+/// An [`ImageFileError`] that names the file, if its header can't be read.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, ImageFileError> {
+    let beside =
+        match Format::of(path).ok_or_else(|| ImageFileError::Unknown(path.to_path_buf()))? {
+            Format::Nifti => None,
+            Format::MetaImage => metaimage::data_file(path)?,
+            Format::Nrrd => nrrd::data_file(path)?,
+        };
+    Ok(std::iter::once(path.to_path_buf()).chain(beside).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,8 +11,8 @@ pub use header::parse_header;
 pub use write::{Compression, write_ct, write_labels};
 
 use crate::volume::{CtVolume, LabelVolume};
-use crate::voxel_file::{VoxelFileError, from_bytes, read};
-use std::path::Path;
+use crate::voxel_file::{self, VoxelFileError, from_bytes, read};
+use std::path::{Path, PathBuf};
 
 /// Reads a CT [z, y, x] in Hounsfield units, rounded.
 ///
@@ -36,4 +36,12 @@ pub fn ct_from_bytes(bytes: &[u8]) -> Result<CtVolume, VoxelFileError> {
 /// A [`VoxelFileError`] that names the file, also for a value that is no label.
 pub fn read_labels(path: &Path) -> Result<LabelVolume, VoxelFileError> {
     read(path, parse_header)
+}
+
+/// The file with the voxels, if the header names one.
+///
+/// # Errors
+/// A [`VoxelFileError`] that names the file, if its header can't be read.
+pub fn data_file(path: &Path) -> Result<Option<PathBuf>, VoxelFileError> {
+    voxel_file::data_file(path, parse_header)
 }

@@ -79,6 +79,31 @@ pub(crate) fn read<T: Voxel>(
     path: &Path,
     parse: fn(&[u8]) -> Result<Header, HeaderError>,
 ) -> Result<Volume<T>, VoxelFileError> {
+    let (mut file, length, header) = read_header(path, parse)?;
+    let voxels = if let Some(name) = &header.data_file {
+        let beside = path.with_file_name(name);
+        let (mut data, length) = open(&beside)?;
+        voxels::read(&mut data, length, 0, &header, &beside)?
+    } else {
+        voxels::read(&mut file, length, header.layout.header_bytes, &header, path)?
+    };
+    Ok(Volume::new(voxels, header.geometry))
+}
+
+/// The file with the voxels, if it is another one than the header's.
+pub(crate) fn data_file(
+    path: &Path,
+    parse: fn(&[u8]) -> Result<Header, HeaderError>,
+) -> Result<Option<PathBuf>, VoxelFileError> {
+    let (_, _, header) = read_header(path, parse)?;
+    Ok(header.data_file.map(|name| path.with_file_name(name)))
+}
+
+/// An open file, its length and its header.
+fn read_header(
+    path: &Path,
+    parse: fn(&[u8]) -> Result<Header, HeaderError>,
+) -> Result<(File, u64, Header), VoxelFileError> {
     let (mut file, length) = open(path)?;
     let mut head = Vec::new();
     (&mut file)
@@ -87,19 +112,11 @@ pub(crate) fn read<T: Voxel>(
         .map_err(|error| VoxelFileError::read(path, &error))?;
     let wrong = |reason| VoxelFileError::Header { file: path.to_path_buf(), reason };
     let header = parse(&head).map_err(wrong)?;
-    let from = header.layout.header_bytes;
     // A header as long as what was looked at may go on behind it.
-    if from == LONGEST_HEADER && length > from {
+    if header.layout.header_bytes == LONGEST_HEADER && length > LONGEST_HEADER {
         return Err(wrong(HeaderError::Endless));
     }
-    let voxels = if let Some(name) = &header.data_file {
-        let beside = path.with_file_name(name);
-        let (mut data, length) = open(&beside)?;
-        voxels::read(&mut data, length, 0, &header, &beside)?
-    } else {
-        voxels::read(&mut file, length, from, &header, path)?
-    };
-    Ok(Volume::new(voxels, header.geometry))
+    Ok((file, length, header))
 }
 
 /// Reads a whole file that is in memory, header and voxels.

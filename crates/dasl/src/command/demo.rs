@@ -11,15 +11,17 @@ use dasl_net::Device;
 use dasl_net::config::Preset;
 use dasl_phantom::{PhantomConfig, cohort};
 use dasl_volume::dataset::Dataset;
+use dasl_volume::dicom::read_folder;
 
 use super::evaluate::evaluate;
 use super::import_lidc::import;
 use super::learn::learn;
-use super::segment::{read, segment, write};
+use super::segment::{Identity, MIN_DIAMETER_MM, MadeWith, Scan, segment, write};
 use super::{evaluate as evaluation_text, learn as learn_text};
 use crate::Outcome;
 use crate::args::{BootstrapArgs, DemoArgs};
 use crate::config_file::Settings;
+use crate::progress::bar;
 use crate::report;
 use crate::run_folder::RunFolder;
 use crate::split::Split;
@@ -55,12 +57,16 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Outcome> {
 
     say("segmenting scans it has not seen");
     let segmenter = folder.segmenter(&Device::flex())?;
-    for path in &unseen {
-        let scan = read(path)?;
-        let found = segment(&segmenter, &scan);
-        write(&out.join("segmented"), &scan, &found)?;
-    }
     let found = out.join("segmented");
+    let made_with = MadeWith::of(&folder, &segmenter, MIN_DIAMETER_MM)?;
+    let progress = bar("segment", unseen.len() as u64);
+    for path in &unseen {
+        let scan = unseen_scan(path)?;
+        let outlined = segment(&segmenter, &scan, MIN_DIAMETER_MM, &progress)?;
+        write(&found, &scan, &outlined, &made_with)?;
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
     let bootstrap = BootstrapArgs { bootstrap: RESAMPLES, seed: args.seed };
     let mut evaluation = evaluate(&found, &reference, bootstrap)?;
     evaluation_text::write(&found, &mut evaluation)?;
@@ -120,6 +126,13 @@ fn make_cohort(out: &Path, seed: u64) -> Result<Vec<PathBuf>> {
         fs::rename(all.join(patient), unseen.join(patient))?;
     }
     Ok(patients[SCANS..].iter().map(|p| unseen.join(p)).collect())
+}
+
+fn unseen_scan(folder: &Path) -> Result<Scan> {
+    let scan = read_folder(folder)?;
+    let identity =
+        Identity::Series { series_uid: scan.series_uid.clone(), files: scan.source.len() };
+    Scan::of_series(scan.patient_id.clone(), identity, scan)
 }
 
 fn imported(src: &Path, out: &Path) -> Result<Dataset> {

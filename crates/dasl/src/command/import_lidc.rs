@@ -8,12 +8,13 @@ use dasl_lidc::{Reading, Rule, XmlKind, ignored, label_map, nodules, read_xml};
 use dasl_volume::dataset::{DatasetWriter, IgnoredRecord, ScanRecord};
 use dasl_volume::dicom::{CtScan, SeriesFiles, find_series, read_series};
 
-use super::import_series::{Spoiled, free_name, patients_with_several, whole_series};
+use super::import_series::{free_name, patients_with_several};
 use super::imported::{Imported, Item};
 use super::prepare::{NoduleFacts, Source, add, hashed, open};
 use crate::Outcome;
 use crate::args::ImportLidcArgs;
 use crate::progress::bar;
+use crate::spoiled::{Spoiled, whole_series};
 
 /// Runs the command.
 ///

@@ -1,20 +1,22 @@
 //! `dasl import scans`: scans that nobody has annotated become a pool to learn from and to segment.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use dasl_volume::LabelVolume;
 use dasl_volume::dataset::{DatasetWriter, NO_RULE, ScanRecord};
-use dasl_volume::dicom::{DicomError, Found, SeriesFiles, find_series, read_series};
-use dasl_volume::image_file::{self, Format};
+use dasl_volume::dicom::{SeriesFiles, read_series};
+use dasl_volume::image_file;
 
-use super::import_series::{Spoiled, free_name, patients_with_several, whole_series};
+use super::import_series::{free_name, patients_with_several};
 use super::imported::{Imported, Item};
 use super::prepare::{Source, add, hashed, open};
 use crate::Outcome;
 use crate::args::ImportScansArgs;
 use crate::progress::bar;
+use crate::scan_list::ScanList;
 use crate::scan_name;
+use crate::spoiled::whole_series;
 
 /// Runs the command.
 ///
@@ -22,17 +24,11 @@ use crate::scan_name;
 /// If the source can't be listed or the dataset not be written. A scan that can't be read is set
 /// aside.
 pub fn run(args: &ImportScansArgs, json: bool) -> Result<Outcome> {
-    let images = image_files(&args.src)?;
-    let found = match find_series(&args.src) {
-        Err(DicomError::Empty(_)) if !images.is_empty() => Found::default(),
-        found => found?,
-    };
+    let ScanList { series, images, mut spoiled } = ScanList::of(&args.src)?;
     let mut imported = Imported::into(open(&args.out, args.spacing, NO_RULE)?);
-    let mut spoiled = Spoiled::new(found.unreadable);
-    let series: Vec<&SeriesFiles> = found.series.iter().filter(|s| s.modality == "CT").collect();
-    let several = patients_with_several(&found.series);
+    let several = patients_with_several(&series);
     let progress = bar("import", (series.len() + images.len()) as u64);
-    for files in series {
+    for files in &series {
         progress.set_message(files.patient_id.clone());
         let several = several.contains(files.patient_id.as_str());
         let dataset = imported.dataset();
@@ -55,18 +51,6 @@ pub fn run(args: &ImportScansArgs, json: bool) -> Result<Outcome> {
     }
     progress.finish_and_clear();
     imported.finish(json)
-}
-
-/// Volume files below a folder, sorted; or the file itself.
-fn image_files(src: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(src).follow_links(true).sort_by_file_name() {
-        let entry = entry.with_context(|| src.display().to_string())?;
-        if entry.file_type().is_file() && Format::of(entry.path()).is_some() {
-            files.push(entry.into_path());
-        }
-    }
-    Ok(files)
 }
 
 fn series_scan(

@@ -25,6 +25,9 @@ pub struct CtScan {
     pub frame_of_reference_uid: Option<String>,
     /// `SOPInstanceUID` of each slice, in array order.
     pub slice_uids: Vec<String>,
+    /// Which frame of its file each slice is, from 1, in array order; `None` if the file has a
+    /// single one.
+    pub slice_frames: Vec<Option<u32>>,
     /// `SliceThickness`, mm: what a slice averages over, not the distance of slices.
     pub slice_thickness_mm: Option<f64>,
     /// The file of each slice, in array order; the frames of a multi-frame file all name it.
@@ -53,7 +56,7 @@ pub fn read_folder(folder: &Path) -> Result<CtScan, DicomError> {
     } else {
         // A scout often is a series of its own beside the scan.
         for one in ct {
-            if one.files.iter().all(|file| CtFile::is_localizer(file)) {
+            if is_localizer(&one) {
                 notes.push(format!("series {}: a localizer, left out", one.series_uid));
             } else {
                 with_slices.push(one);
@@ -86,6 +89,11 @@ pub fn read_folder(folder: &Path) -> Result<CtScan, DicomError> {
     }
 }
 
+/// Whether all images of a series are localizers (scouts), of which no volume is made.
+pub fn is_localizer(series: &SeriesFiles) -> bool {
+    series.files.iter().all(|file| CtFile::is_localizer(file))
+}
+
 /// Reads one CT series: checks that the slices make an even stack, orders them along their normal
 /// (for an axial series from feet to head) and converts to Hounsfield units. Values beyond an i16
 /// are held at its ends; padded pixels become [`crate::PADDING_HU`].
@@ -116,6 +124,11 @@ pub fn read_series(files: &SeriesFiles) -> Result<CtScan, DicomError> {
         frame_of_reference_uid: first.frame_of_reference_uid.clone(),
         slice_thickness_mm: first.slice_thickness_mm,
         slice_uids: stack.slices.iter().map(|s| s.header.sop_uid.clone()).collect(),
+        slice_frames: stack
+            .slices
+            .iter()
+            .map(|s| (s.header.frames > 1).then_some(s.header.frame as u32 + 1))
+            .collect(),
         source: stack.slices.iter().map(|s| s.header.file.clone()).collect(),
         notes,
     })

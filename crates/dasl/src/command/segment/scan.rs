@@ -1,0 +1,71 @@
+//! A scan that was read.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use dasl_volume::dicom::{CtScan, SourceImages};
+use dasl_volume::{CtVolume, Geometry, image_file};
+
+use super::output::Identity;
+
+/// Voxels on the network's grid from which on it can't be held in 2 GB beside the scan; at 1 mm a
+/// space of 50 x 50 x 160 cm.
+const MOST_VOXELS: f64 = 4e8;
+
+/// A scan to segment.
+pub struct Scan {
+    /// Name of its output folder.
+    pub name: String,
+    /// What tells it from all others.
+    pub identity: Identity,
+    /// Its images, where it comes from DICOM.
+    pub images: Option<SourceImages>,
+    /// Hounsfield units on its own grid.
+    pub ct: CtVolume,
+}
+
+impl Scan {
+    /// A DICOM series.
+    ///
+    /// # Errors
+    /// If its header can't be read again.
+    pub fn of_series(name: String, identity: Identity, scan: CtScan) -> Result<Self> {
+        let images = Some(SourceImages::of(&scan)?);
+        Ok(Self { name, identity, images, ct: scan.volume })
+    }
+
+    /// A volume file.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn of_file(name: String, identity: Identity, path: &Path) -> Result<Self> {
+        Ok(Self { name, identity, images: None, ct: image_file::read_ct(path)? })
+    }
+
+    /// `SeriesInstanceUID`, where it comes from DICOM.
+    pub fn series_uid(&self) -> Option<&str> {
+        self.images.as_ref().map(|images| images.series_uid.as_str())
+    }
+
+    /// Whether it can be looked at on a grid.
+    ///
+    /// # Errors
+    /// What keeps it from being a CT scan.
+    pub fn check(&self, grid: &Geometry) -> Result<()> {
+        let voxels: f64 = grid.shape.iter().map(|n| *n as f64).product();
+        if voxels > MOST_VOXELS {
+            let [z, y, x] = [0, 1, 2].map(|a| grid.shape[a] as f64 * grid.spacing_mm[a]);
+            bail!(
+                "{x:.0} x {y:.0} x {z:.0} mm (left, back, head) are more than a patient; check \
+                 the voxel size in its header"
+            );
+        }
+        let mut values = self.ct.voxels.iter();
+        if let Some(first) = values.next()
+            && values.all(|value| value == first)
+        {
+            bail!("every voxel is {first} HU, so it shows nothing; export the scan again");
+        }
+        Ok(())
+    }
+}
