@@ -307,9 +307,9 @@ pub struct SegmentArgs {
     /// DICOM series and volume files (`NIfTI`, `MetaImage`, NRRD), and folders of them in any layout
     #[arg(required = true)]
     pub scans: Vec<PathBuf>,
-    /// Run folder of `dasl train` or `dasl learn`
+    /// Run folder of `dasl train` or `dasl learn` [default: the network in the binary]
     #[arg(long)]
-    pub model: PathBuf,
+    pub model: Option<PathBuf>,
     /// Folder to write to, one sub-folder per scan; scans that are in it with the same model and
     /// settings are skipped, with others they are done anew
     #[arg(long)]
@@ -355,6 +355,23 @@ pub struct EvaluateArgs {
 pub enum EvaluateWhat {
     /// The readers of LIDC-IDRI with each other and with their consensus
     Readers(EvaluateReadersArgs),
+    /// A network's outlines of a dataset's nodules where their places are given
+    Samples(EvaluateSamplesArgs),
+}
+
+/// `dasl evaluate samples`
+#[derive(Debug, clap::Args)]
+pub struct EvaluateSamplesArgs {
+    /// Dataset folder with the nodules
+    pub dataset: PathBuf,
+    /// Run folder of `dasl train` or `dasl learn` [default: the network in the binary]
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// Folder to write samples.csv and samples.json to
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// `dasl evaluate readers`

@@ -9,6 +9,7 @@ mod config_file;
 mod curriculum;
 mod curve;
 mod experiment;
+mod model;
 mod network_learner;
 mod oracle_choice;
 mod outline_picture;

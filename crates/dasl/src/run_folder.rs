@@ -3,9 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use dasl_net::Device;
-use dasl_net::infer::Segmenter;
-use dasl_net::weights::WeightsError;
 use dasl_volume::dataset::{Dataset, DatasetInfo};
 use dasl_volume::write_atomic;
 use serde::{Deserialize, Serialize};
@@ -162,22 +159,6 @@ impl RunFolder {
         let candidates = [self.weights(), self.checkpoint()];
         candidates.into_iter().find(|path| path.exists()).ok_or_else(|| {
             anyhow!("{} has no weights yet: let its training finish", self.root.display())
-        })
-    }
-
-    /// The run's network, ready for use: its final weights, or those of the last checkpoint.
-    ///
-    /// # Errors
-    /// If there is none or the files don't fit each other.
-    pub fn segmenter(&self, device: &Device) -> Result<Segmenter> {
-        let settings = self.read_settings()?;
-        let path = self.weights_in_use()?;
-        Segmenter::load(&path, settings.network(), device).map_err(|error| match error {
-            // The other errors name the file themselves.
-            WeightsError::Mismatch { .. } => {
-                anyhow::Error::new(error).context(path.display().to_string())
-            }
-            error => error.into(),
         })
     }
 }

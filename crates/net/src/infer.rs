@@ -1,5 +1,7 @@
 //! From a volume to instances: overlapping tiles, threshold, non-maximum suppression, masks.
 
+use std::path::Path;
+
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 use dasl_volume::{PADDING_HU, crop_padded};
@@ -11,6 +13,7 @@ use crate::config::{Config, InferConfig};
 use crate::instance::keep_largest_body;
 use crate::intensity::normalise;
 use crate::model::{NoduleRcnn, PER_ANCHOR};
+use crate::weights::{self, Named, WeightsError};
 
 /// An RoI is this much wider than its box: the mask may reach past the box.
 const ROI_MARGIN: f64 = 1.5;
@@ -52,14 +55,26 @@ impl Segmenter {
     ///
     /// # Errors
     /// If the file can't be read or belongs to another network.
-    pub fn load(
-        path: &std::path::Path,
+    pub fn load(path: &Path, config: Config, device: &Device) -> Result<Self, WeightsError> {
+        Self::from_named(&weights::load(path)?.0, config, device)
+    }
+
+    /// The same from a weights file's bytes; `path` names it in errors.
+    ///
+    /// # Errors
+    /// If it is no weights file or belongs to another network.
+    pub fn from_bytes(
+        bytes: &[u8],
+        path: &str,
         config: Config,
         device: &Device,
-    ) -> Result<Self, crate::weights::WeightsError> {
-        let (named, _) = crate::weights::load(path)?;
+    ) -> Result<Self, WeightsError> {
+        Self::from_named(&weights::parse(bytes, path)?.0, config, device)
+    }
+
+    fn from_named(named: &Named, config: Config, device: &Device) -> Result<Self, WeightsError> {
         let fresh = NoduleRcnn::new(&config.net, 0, device);
-        let model = crate::weights::import(fresh, &named)?;
+        let model = weights::import(fresh, named)?;
         Ok(Self::new(model, config, device))
     }
 

@@ -1,9 +1,10 @@
 //! What a network says about one sample: the surroundings of a nodule, given where it lies.
 
 use dasl_volume::crop_padded;
-use dasl_volume::dataset::{Dataset, DatasetError};
+use dasl_volume::dataset::{Dataset, DatasetError, NoduleRecord};
 use ndarray::{Array3, s};
 
+use crate::anchor::Cube;
 use crate::backbone::Features;
 use crate::config::Config;
 use crate::infer::{Proposal, Segmenter};
@@ -69,13 +70,42 @@ pub fn predict_sample(
     let edge = ct.shape()[0];
     let features = segmenter.features(ct.view());
     let best = best_proposal(segmenter, &features, edge);
+    Ok(outlined(segmenter, &features, best, start, edge))
+}
+
+/// A proposal of a patch, in its voxels, with its mask; `start` is the patch's first voxel.
+fn outlined(
+    segmenter: &Segmenter,
+    features: &Features,
+    mut proposal: Proposal,
+    start: [i64; 3],
+    edge: usize,
+) -> SamplePrediction {
     let crop = segmenter.config().train.mask_crop.min(edge);
-    let detection = segmenter.mask_of(&features, &best, [edge; 3], crop);
-    let encoding = encoding(&features, &best);
-    let mut proposal = best;
+    let detection = segmenter.mask_of(features, &proposal, [edge; 3], crop);
+    let encoding = encoding(features, &proposal);
     proposal.cube.center.iter_mut().zip(start).for_each(|(c, s)| *c += s as f64);
     let start = [0, 1, 2].map(|axis| detection.start[axis] + start[axis]);
-    Ok(SamplePrediction { proposal, start, probability: detection.mask, encoding })
+    SamplePrediction { proposal, start, probability: detection.mask, encoding }
+}
+
+/// The mask of a nodule whose box is given.
+///
+/// # Errors
+/// If the dataset can't be read.
+pub fn predict_box(
+    segmenter: &Segmenter,
+    dataset: &Dataset,
+    scan: &str,
+    nodule: &NoduleRecord,
+) -> Result<SamplePrediction, DatasetError> {
+    let Surroundings { start, ct } = surroundings(segmenter.config(), dataset, scan, nodule.label)?;
+    let features = segmenter.features(ct.view());
+    let low = [0, 1, 2].map(|a| nodule.box_start[a] as f64 - start[a] as f64);
+    let size = nodule.box_shape.map(|n| n as f64);
+    let center = [0, 1, 2].map(|a| low[a] + (size[a] - 1.0) / 2.0);
+    let cube = Cube { center, edge: size.iter().sum::<f64>() / 3.0 };
+    Ok(outlined(segmenter, &features, Proposal { cube, score: 1.0 }, start, ct.shape()[0]))
 }
 
 /// What each member of a committee says of one sample, all on the `RoI` of the best proposal of

@@ -163,10 +163,18 @@ pub fn load(path: &Path) -> Result<(Named, BTreeMap<String, String>), WeightsErr
     let shown = path.display().to_string();
     let bytes =
         std::fs::read(path).map_err(|source| WeightsError::Io { path: shown.clone(), source })?;
-    let format = |reason: String| WeightsError::Format { path: shown.clone(), reason };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format(e.to_string()))?;
+    parse(&bytes, &shown)
+}
+
+/// The arrays of a safetensors file's bytes and what it says about them; `path` names it in errors.
+///
+/// # Errors
+/// If it is not a safetensors file of 32-bit floats.
+pub fn parse(bytes: &[u8], path: &str) -> Result<(Named, BTreeMap<String, String>), WeightsError> {
+    let format = |reason: String| WeightsError::Format { path: path.into(), reason };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
     let about = header.metadata().clone().unwrap_or_default().into_iter().collect();
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| format(e.to_string()))?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
     let mut named = Named::new();
     for (name, view) in tensors.tensors() {
         if view.dtype() != Dtype::F32 {

@@ -21,6 +21,7 @@ use super::{evaluate as evaluation_text, learn as learn_text};
 use crate::Outcome;
 use crate::args::{BootstrapArgs, DemoArgs};
 use crate::config_file::Settings;
+use crate::model::Model;
 use crate::progress::bar;
 use crate::report;
 use crate::run_folder::RunFolder;
@@ -56,13 +57,13 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Outcome> {
     let state = learn(&dataset, &settings, &split, &folder, Device::flex(), &mut |_, _| Ok(()))?;
 
     say("segmenting scans it has not seen");
-    let segmenter = folder.segmenter(&Device::flex())?;
+    let model = Model::of_run(&folder, &Device::flex())?;
     let found = out.join("segmented");
-    let made_with = MadeWith::of(&folder, &segmenter, MIN_DIAMETER_MM)?;
+    let made_with = MadeWith::of(&model, MIN_DIAMETER_MM);
     let progress = bar("segment", unseen.len() as u64);
     for path in &unseen {
         let scan = unseen_scan(path)?;
-        let outlined = segment(&segmenter, &scan, MIN_DIAMETER_MM, &progress)?;
+        let outlined = segment(&model.segmenter, &scan, MIN_DIAMETER_MM, &progress)?;
         write(&found, &scan, &outlined, &made_with)?;
         progress.inc(1);
     }

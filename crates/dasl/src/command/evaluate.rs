@@ -6,6 +6,7 @@ mod froc_curve;
 mod place;
 mod readers;
 mod render;
+mod samples;
 mod series;
 mod tables;
 
@@ -150,6 +151,7 @@ pub struct Evaluation {
 pub fn run(args: &EvaluateArgs, json: bool) -> Result<Outcome> {
     let (predictions, dataset) = match (&args.what, &args.predictions, &args.dataset) {
         (Some(EvaluateWhat::Readers(args)), ..) => return readers::run(args, json),
+        (Some(EvaluateWhat::Samples(args)), ..) => return samples::run(args, json),
         (None, Some(predictions), Some(dataset)) => (predictions, Dataset::open(dataset)?),
         _ => bail!("name the predictions and the dataset: see dasl evaluate --help"),
     };

@@ -16,9 +16,9 @@ use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::SegmentArgs;
+use crate::model::Model;
 use crate::paste::{Nodule, paste};
 use crate::progress::bar;
-use crate::run_folder::RunFolder;
 use crate::table;
 use batch::{Batch, Entry};
 pub use output::{Identity, LABELS, MadeWith, SCAN, ScanNote, write};
@@ -63,15 +63,15 @@ struct Done {
 /// If the run's network can't be read or the output not be written. A scan that can't be read is
 /// set aside.
 pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
-    let folder = RunFolder::new(&args.model);
-    let segmenter = folder.segmenter(&args.device.open()?)?.with_threshold(args.threshold);
-    let made_with = MadeWith::of(&folder, &segmenter, args.min_diameter)?;
+    let mut model = Model::of(args.model.as_deref(), &args.device.open()?)?;
+    model.segmenter = model.segmenter.with_threshold(args.threshold);
+    let made_with = MadeWith::of(&model, args.min_diameter);
     let entries = Batch::of(&args.scans).share(args.shard);
     let mut results = Results::default();
     let progress = bar("segment", entries.len() as u64);
     for entry in entries {
         progress.set_message(entry.label());
-        match one(&args.out, &entry, &segmenter, &made_with, &progress)? {
+        match one(&args.out, &entry, &model.segmenter, &made_with, &progress)? {
             One::Done(done) => results.done.push(done),
             One::ThereAlready(name) => {
                 // It says nothing of how long the others take.

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use dasl_metrics::Spread;
+
 use super::Row;
 use crate::experiment::ALL;
 use crate::table;
@@ -41,6 +43,7 @@ fn ends(runs: &BTreeMap<Run<'_>, Vec<&Row>>) -> String {
     let line = |((arm, _, initial), runs): (&(&str, usize, &str), &Vec<&Vec<&Row>>)| {
         let last = || runs.iter().filter_map(|rows| rows.last());
         let dice: Vec<f64> = last().filter_map(|row| row.dice).collect();
+        let spread = Spread::of(&dice);
         let areas: Vec<f64> = runs.iter().filter_map(|rows| area(&curve(rows))).collect();
         let pseudo: Vec<f64> = runs
             .iter()
@@ -52,7 +55,7 @@ fn ends(runs: &BTreeMap<Run<'_>, Vec<&Row>>) -> String {
             (*initial).to_string(),
             runs.len().to_string(),
             annotated.to_string(),
-            table::mean_sd(mean(&dice), sd(&dice)),
+            table::mean_sd(spread.mean, spread.sd),
             figure(least(&dice)),
             figure(most(&dice)),
             figure(mean(&areas)),
@@ -152,14 +155,7 @@ fn figure(value: Option<f64>) -> String {
 }
 
 pub(super) fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-/// Standard deviation of a sample; of a single value none.
-fn sd(values: &[f64]) -> Option<f64> {
-    let mean = mean(values)?;
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
+    Spread::of(values).mean
 }
 
 fn least(values: &[f64]) -> Option<f64> {
@@ -181,11 +177,5 @@ mod tests {
         assert!((area(&curve).unwrap() - 0.65).abs() < 1e-12);
         assert_eq!(area(&curve[..1]), None);
         assert_eq!(area(&[]), None);
-    }
-
-    #[test]
-    fn deviation_by_hand() {
-        assert_eq!(sd(&[1.0, 3.0]), Some(2.0_f64.sqrt()));
-        assert_eq!((sd(&[1.0]), sd(&[])), (None, None));
     }
 }

@@ -4,18 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dasl_net::config::{InferConfig, NetConfig};
-use dasl_net::infer::Segmenter;
 use dasl_volume::atomic_file::is_temporary;
 use dasl_volume::dicom::{Algorithm, Segment, write_segmentation};
 use dasl_volume::{PointMm, nifti, write_atomic};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::scan::Scan;
 use super::{PREDICTION, Segmented};
+use crate::model::Model;
 use crate::outline_picture::{Outline, extent_mm, picture};
 use crate::paste::Nodule;
-use crate::run_folder::RunFolder;
 
 /// The instance label map in a scan's output folder.
 pub const LABELS: &str = "nodules.nii.gz";
@@ -58,21 +56,16 @@ pub struct MadeWith {
 }
 
 impl MadeWith {
-    /// Of a run and what was changed of it for this use.
-    ///
-    /// # Errors
-    /// If the weights can't be read.
-    pub fn of(folder: &RunFolder, segmenter: &Segmenter, min_diameter_mm: f64) -> Result<Self> {
-        let path = folder.weights_in_use()?;
-        let weights = std::fs::read(&path).with_context(|| path.display().to_string())?;
-        let config = segmenter.config();
-        Ok(Self {
+    /// Of a network and its settings in this use.
+    pub fn of(model: &Model, min_diameter_mm: f64) -> Self {
+        let config = model.segmenter.config();
+        Self {
             dasl_version: env!("CARGO_PKG_VERSION").into(),
-            weights_sha256: format!("{:x}", Sha256::digest(&weights)),
+            weights_sha256: model.weights_sha256.clone(),
             net: config.net.clone(),
             infer: config.infer.clone(),
             min_diameter_mm,
-        })
+        }
     }
 }
 

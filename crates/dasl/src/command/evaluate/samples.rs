@@ -1,0 +1,190 @@
+//! `dasl evaluate samples`: how well a network outlines nodules whose places are given.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use dasl_metrics::{SizeGroup, Spread, dice};
+use dasl_net::infer::Segmenter;
+use dasl_net::sample::{compare, predict_box, predict_sample};
+use dasl_volume::dataset::{Dataset, NoduleRecord};
+use dasl_volume::write_atomic;
+use serde::Serialize;
+
+use crate::Outcome;
+use crate::args::EvaluateSamplesArgs;
+use crate::model::Model;
+use crate::progress::bar;
+use crate::table;
+
+/// A nodule and how it was outlined.
+#[derive(Serialize)]
+struct Sample {
+    scan: String,
+    label: u16,
+    diameter_mm: f64,
+    size: SizeGroup,
+    /// Of the best proposal near the place.
+    score: f64,
+    /// Dice of that proposal's mask.
+    dice: f64,
+    /// Dice of the mask in the reference's box.
+    box_dice: f64,
+}
+
+#[derive(Serialize)]
+struct Group {
+    name: String,
+    nodules: usize,
+    /// Share whose best proposal reaches the network's threshold.
+    detected: f64,
+    dice: Spread,
+    dice_median: f64,
+    box_dice: Spread,
+    box_dice_median: f64,
+}
+
+#[derive(Serialize)]
+struct Evaluated {
+    weights_sha256: String,
+    groups: Vec<Group>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the dataset or the network can't be read, or the tables not be written.
+pub fn run(args: &EvaluateSamplesArgs, json: bool) -> Result<Outcome> {
+    let dataset = Dataset::open(&args.dataset)?;
+    let Model { segmenter, weights_sha256 } =
+        Model::of(args.model.as_deref(), &args.device.open()?)?;
+    let (wanted, got) = (segmenter.config().net.spacing_mm, dataset.info().spacing_mm);
+    if (wanted - got).abs() > 1e-9 {
+        bail!(
+            "{}: its voxels are {got} mm, the network sees {wanted} mm; import it with \
+             --spacing {wanted}",
+            args.dataset.display()
+        );
+    }
+    let samples = samples(&segmenter, &dataset)?;
+    if samples.is_empty() {
+        bail!("{} holds no nodule", args.dataset.display());
+    }
+    let threshold = segmenter.config().infer.threshold;
+    let evaluated = Evaluated { weights_sha256, groups: groups(&samples, threshold) };
+    if let Some(out) = &args.out {
+        write(out, &samples, &evaluated)?;
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&evaluated)?);
+    } else {
+        println!("{}", render(&evaluated.groups));
+    }
+    Ok(Outcome::Done)
+}
+
+fn samples(segmenter: &Segmenter, dataset: &Dataset) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    let scans = dataset.scan_ids();
+    let progress = bar("evaluate", scans.len() as u64);
+    for scan in scans {
+        for nodule in dataset.scan(&scan)?.nodules {
+            samples.push(sample(segmenter, dataset, &scan, &nodule)?);
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(samples)
+}
+
+fn sample(
+    segmenter: &Segmenter,
+    dataset: &Dataset,
+    scan: &str,
+    nodule: &NoduleRecord,
+) -> Result<Sample> {
+    let label = nodule.label;
+    let own = predict_sample(segmenter, dataset, scan, label)?;
+    let boxed = predict_box(segmenter, dataset, scan, nodule)?;
+    let dice_of = |prediction| -> Result<f64> {
+        let (shared, predicted, reference) = compare(prediction, dataset, scan, label)?;
+        Ok(dice(shared, predicted, reference))
+    };
+    Ok(Sample {
+        scan: scan.into(),
+        label,
+        diameter_mm: nodule.diameter_mm,
+        size: SizeGroup::of(nodule.diameter_mm),
+        score: own.proposal.score,
+        dice: dice_of(&own)?,
+        box_dice: dice_of(&boxed)?,
+    })
+}
+
+/// All, then by size.
+fn groups(samples: &[Sample], threshold: f64) -> Vec<Group> {
+    let sizes: BTreeSet<SizeGroup> = samples.iter().map(|s| s.size).collect();
+    let of_size = |size: SizeGroup| {
+        let own: Vec<&Sample> = samples.iter().filter(|s| s.size == size).collect();
+        group(size.to_string(), &own, threshold)
+    };
+    let all = group("all".into(), &samples.iter().collect::<Vec<_>>(), threshold);
+    [all].into_iter().chain(sizes.into_iter().map(of_size)).collect()
+}
+
+fn group(name: String, samples: &[&Sample], threshold: f64) -> Group {
+    let sorted = |pick: fn(&Sample) -> f64| {
+        let mut values: Vec<f64> = samples.iter().map(|s| pick(s)).collect();
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let (own, boxed) = (sorted(|s| s.dice), sorted(|s| s.box_dice));
+    let detected = samples.iter().filter(|s| s.score >= threshold).count();
+    Group {
+        name,
+        nodules: samples.len(),
+        detected: detected as f64 / samples.len() as f64,
+        dice: Spread::of(&own),
+        dice_median: median(&own),
+        box_dice: Spread::of(&boxed),
+        box_dice_median: median(&boxed),
+    }
+}
+
+/// Of sorted values, at least one.
+fn median(sorted: &[f64]) -> f64 {
+    let last = sorted.len() - 1;
+    f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)])
+}
+
+fn write(out: &Path, samples: &[Sample], evaluated: &Evaluated) -> Result<()> {
+    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    for sample in samples {
+        csv.serialize(sample)?;
+    }
+    let table = csv.into_inner()?;
+    let json = serde_json::to_string_pretty(evaluated)?;
+    for (name, bytes) in [("samples.csv", &table[..]), ("samples.json", json.as_bytes())] {
+        let path = out.join(name);
+        write_atomic(&path, |file| file.write_all(bytes))
+            .with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn render(groups: &[Group]) -> String {
+    let header = ["nodules", "n", "detected", "Dice", "median", "Dice in the box", "median "];
+    let row = |g: &Group| {
+        vec![
+            g.name.clone(),
+            g.nodules.to_string(),
+            table::figure(Some(g.detected)),
+            table::mean_sd(g.dice.mean, g.dice.sd),
+            format!("{:.3}", g.dice_median),
+            table::mean_sd(g.box_dice.mean, g.box_dice.sd),
+            format!("{:.3}", g.box_dice_median),
+        ]
+    };
+    table::render(&header, &groups.iter().map(row).collect::<Vec<_>>())
+}
