@@ -22,8 +22,10 @@ pub struct LoopConfig {
     /// `P` of Eq. (3).
     pub descriptor: Descriptor,
     /// The voxels that Eq. (2) is the mean over.
+    #[serde(default)]
     pub uncertainty: Uncertainty,
     /// The class of a pseudo-label, Eq. (7).
+    #[serde(default)]
     pub pseudo_class: PseudoClass,
     /// Who annotates: `labels` or `queue:DIR`.
     #[serde(default)]
@@ -42,25 +44,29 @@ pub enum Descriptor {
     Encoder,
 }
 
-/// The voxels that a sample's uncertainty is the mean over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The voxels that a sample's uncertainty is the mean over. A run that does not say it is from before
+/// there was a choice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Uncertainty {
     /// All of the output (paper). Nearly all that is uncertain lies at a nodule's border, so this
     /// is larger the larger a nodule is.
+    #[default]
     Volume,
     /// Those near the border of the network's own mask, whatever its size.
     Border,
 }
 
-/// The class that a sample of the pool gets in Eq. (7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The class that a sample of the pool gets in Eq. (7). A run that does not say it is from before there
+/// was a choice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PseudoClass {
     /// A sample is where the dataset says that a nodule lies: its class is given, and only its
     /// box and mask are the network's own.
     Given,
     /// The likelier one (paper). A sample without a nodule trains the objectness alone.
+    #[default]
     Own,
 }
 
