@@ -144,7 +144,7 @@ fn fifteen_hundred_slices() {
 
 #[test]
 fn nothing_but_air_holds_no_nodule() {
-    let air = |[z, ..]: [f64; 3]| -1000 - (z.abs() as i16 % 3);
+    let air = |[z, ..]: [f64; 3]| -1000 - ((z / 3.0).abs() as i16 % 3);
     let ran = has_a_result(&volume([40, 100, 100], [3.0; 3], air));
     assert!(ran.out.contains("none"), "{}", ran.out);
 }
