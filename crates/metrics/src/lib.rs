@@ -30,5 +30,5 @@ pub use matching::{
 };
 pub use measures::{DIAMETER_RULE, Measures, measure, sphere_diameter_mm};
 pub use overlap::{Overlap, dice};
-pub use summary::Summary;
+pub use summary::{Summary, median};
 pub use surface::{SURFACE_RULE, SurfaceDistances, surface_distances};

@@ -33,6 +33,12 @@ pub struct Summary {
     pub ignored_per_scan: Option<f64>,
 }
 
+/// Of sorted values; `None` if there is none.
+pub fn median(sorted: &[f64]) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    Some(f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)]))
+}
+
 impl Summary {
     /// Sums up scans; the order of the scans changes nothing but the last bits of the means.
     pub fn of(scans: &[ScanResult]) -> Self {
@@ -93,6 +99,14 @@ mod tests {
 
     fn close(a: Option<f64>, b: f64) -> bool {
         a.is_some_and(|a| (a - b).abs() < 1e-12)
+    }
+
+    #[test]
+    fn median_by_hand() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0]), Some(3.0));
+        assert_eq!(median(&[1.0, 2.0, 7.0]), Some(2.0));
+        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), Some(3.0));
     }
 
     #[test]

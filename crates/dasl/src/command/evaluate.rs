@@ -6,6 +6,7 @@ mod froc_curve;
 mod place;
 mod readers;
 mod render;
+mod rows;
 mod samples;
 mod series;
 mod tables;

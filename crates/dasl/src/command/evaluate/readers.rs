@@ -1,16 +1,15 @@
 //! `dasl evaluate readers`: LIDC-IDRI's readers against each other and against their consensus.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use dasl_lidc::{Outline, Reading, Rule, cluster, reader_masks};
-use dasl_metrics::{SizeGroup, Spread};
-use dasl_volume::write_atomic;
+use dasl_metrics::{SizeGroup, Spread, median};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::agreement::Agreement;
+use super::rows;
 use super::series::{Slices, find};
 use crate::Outcome;
 use crate::args::EvaluateReadersArgs;
@@ -82,7 +81,7 @@ pub fn run(args: &EvaluateReadersArgs, json: bool) -> Result<Outcome> {
         set_aside,
     };
     if let Some(out) = &args.out {
-        write(out, &nodules, &evaluated)?;
+        rows::write(out, "readers", &nodules, &evaluated)?;
     }
     if json {
         println!("{}", serde_json::to_string_pretty(&evaluated)?);
@@ -138,27 +137,6 @@ fn group(name: String, nodules: &[&Agreement]) -> Group {
         single_consensus_dice: Spread::of(&singly(|n| &n.with_consensus)),
         others_dice: Spread::of(&over(|n| n.others_dice)),
     }
-}
-
-fn median(sorted: &[f64]) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    Some(f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)]))
-}
-
-fn write(out: &Path, nodules: &[Agreement], evaluated: &Evaluated) -> Result<()> {
-    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    for nodule in nodules {
-        csv.serialize(nodule)?;
-    }
-    let table = csv.into_inner()?;
-    let json = serde_json::to_string_pretty(evaluated)?;
-    for (name, bytes) in [("readers.csv", &table[..]), ("readers.json", json.as_bytes())] {
-        let path = out.join(name);
-        write_atomic(&path, |file| file.write_all(bytes))
-            .with_context(|| path.display().to_string())?;
-    }
-    Ok(())
 }
 
 fn render(evaluated: &Evaluated) -> String {

@@ -1,16 +1,15 @@
 //! `dasl evaluate samples`: how well a network outlines nodules whose places are given.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use dasl_metrics::{SizeGroup, Spread, dice};
+use anyhow::{Result, bail};
+use dasl_metrics::{SizeGroup, Spread, dice, median};
 use dasl_net::infer::Segmenter;
 use dasl_net::sample::{compare, predict_box, predict_sample};
 use dasl_volume::dataset::{Dataset, NoduleRecord};
-use dasl_volume::write_atomic;
 use serde::Serialize;
 
+use super::rows;
 use crate::Outcome;
 use crate::args::EvaluateSamplesArgs;
 use crate::model::Model;
@@ -39,9 +38,9 @@ struct Group {
     /// Share whose best proposal reaches the network's threshold.
     detected: f64,
     dice: Spread,
-    dice_median: f64,
+    dice_median: Option<f64>,
     box_dice: Spread,
-    box_dice_median: f64,
+    box_dice_median: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -73,7 +72,7 @@ pub fn run(args: &EvaluateSamplesArgs, json: bool) -> Result<Outcome> {
     let threshold = segmenter.config().infer.threshold;
     let evaluated = Evaluated { weights_sha256, groups: groups(&samples, threshold) };
     if let Some(out) = &args.out {
-        write(out, &samples, &evaluated)?;
+        rows::write(out, "samples", &samples, &evaluated)?;
     }
     if json {
         println!("{}", serde_json::to_string_pretty(&evaluated)?);
@@ -151,28 +150,6 @@ fn group(name: String, samples: &[&Sample], threshold: f64) -> Group {
     }
 }
 
-/// Of sorted values, at least one.
-fn median(sorted: &[f64]) -> f64 {
-    let last = sorted.len() - 1;
-    f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)])
-}
-
-fn write(out: &Path, samples: &[Sample], evaluated: &Evaluated) -> Result<()> {
-    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    for sample in samples {
-        csv.serialize(sample)?;
-    }
-    let table = csv.into_inner()?;
-    let json = serde_json::to_string_pretty(evaluated)?;
-    for (name, bytes) in [("samples.csv", &table[..]), ("samples.json", json.as_bytes())] {
-        let path = out.join(name);
-        write_atomic(&path, |file| file.write_all(bytes))
-            .with_context(|| path.display().to_string())?;
-    }
-    Ok(())
-}
-
 fn render(groups: &[Group]) -> String {
     let header = ["nodules", "n", "detected", "Dice", "median", "Dice in the box", "median "];
     let row = |g: &Group| {
@@ -181,9 +158,9 @@ fn render(groups: &[Group]) -> String {
             g.nodules.to_string(),
             table::figure(Some(g.detected)),
             table::mean_sd(g.dice.mean, g.dice.sd),
-            format!("{:.3}", g.dice_median),
+            table::mean_sd(g.dice_median, None),
             table::mean_sd(g.box_dice.mean, g.box_dice.sd),
-            format!("{:.3}", g.box_dice_median),
+            table::mean_sd(g.box_dice_median, None),
         ]
     };
     table::render(&header, &groups.iter().map(row).collect::<Vec<_>>())

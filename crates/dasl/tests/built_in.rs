@@ -1,0 +1,53 @@
+//! The network in the binary: segments without a run, and is judged where places are given.
+
+mod made_up;
+
+use std::fs;
+use std::path::Path;
+
+use made_up::{run_in, scans};
+use serde_json::Value;
+
+fn samples(folder: &Path) -> Value {
+    let ran = run_in(folder, "--json evaluate samples @dataset --out @samples").done();
+    ran.json()
+}
+
+#[test]
+fn a_scan_is_segmented_without_a_run_and_nodules_are_outlined_at_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let source = root.join("source");
+    let series = scans(&source, 3, 2);
+    run_in(root, "import lidc @source --out @dataset").done();
+
+    fs::rename(&series[0], root.join("one")).unwrap();
+    let ran = run_in(root, "--json segment @one --out @found").done();
+    let result = ran.json();
+    let scan = result["scans"][0]["scan"].as_str().unwrap();
+    let note = fs::read_to_string(root.join("found").join(scan).join("scan.json")).unwrap();
+
+    let evaluated = samples(root);
+    let sha256 = evaluated["weights_sha256"].as_str().unwrap();
+    assert!(note.contains(sha256), "{note}");
+    let groups = evaluated["groups"].as_array().unwrap();
+    let count = |group: &Value| group["nodules"].as_u64().unwrap();
+    assert_eq!(groups[0]["name"], "all");
+    assert_eq!(count(&groups[0]), groups[1..].iter().map(count).sum::<u64>());
+    // Real nodules were learnt from, and the made-up ones are balls in lung: a box is enough.
+    assert!(groups[0]["box_dice"]["mean"].as_f64().unwrap() > 0.5, "{evaluated}");
+    let table = fs::read_to_string(root.join("samples/samples.csv")).unwrap();
+    assert_eq!(table.lines().count() as u64, 1 + count(&groups[0]));
+    assert_eq!(samples(root), evaluated);
+}
+
+#[test]
+fn what_does_not_fit_the_network_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    scans(&root.join("source"), 3, 1);
+    run_in(root, "import lidc --spacing 2 @source --out @dataset").done();
+    run_in(root, "evaluate samples @dataset").failed(&["2 mm", "--spacing 1"]);
+    run_in(root, "evaluate samples @nowhere").failed(&["nowhere"]);
+    run_in(root, "evaluate samples @dataset --model @source").failed(&["is no run of dasl"]);
+}
