@@ -70,7 +70,7 @@ pub fn picture(ct: &CtVolume, outlines: &[Outline], center: PointMm, extent_mm: 
             for column in 0..VIEW {
                 let mut color = shade(hounsfield(ct, at(row, column)), shades);
                 for (i, (outline, mask)) in outlines.iter().zip(&masks).enumerate() {
-                    let gap = outline.dashed && (row + column) % DASH >= DASH / 2 + 1;
+                    let gap = outline.dashed && (row + column) % DASH > DASH / 2;
                     if is_edge(mask, row, column) && !gap {
                         color = (shades + i) as u8;
                     }

@@ -26,9 +26,9 @@ impl Block {
         for ((z, y, x), _) in set.into_iter().filter(|(_, inside)| **inside) {
             let at = [z, y, x].map(|v| v as i64);
             let block = around.get_or_insert(Self { start: at, end: at.map(|v| v + 1) });
-            for axis in 0..3 {
-                block.start[axis] = block.start[axis].min(at[axis]);
-                block.end[axis] = block.end[axis].max(at[axis] + 1);
+            for (axis, at) in at.into_iter().enumerate() {
+                block.start[axis] = block.start[axis].min(at);
+                block.end[axis] = block.end[axis].max(at + 1);
             }
         }
         around
