@@ -35,7 +35,7 @@ impl SamplePrediction {
         probability.mapv(|p| u16::from(p >= MASK_THRESHOLD))
     }
 
-    /// The output within [`BORDER`] voxels of the instance's border; all of it if there is none.
+    /// The output within two voxels of the instance's border; all of it if there is none.
     pub fn border(&self) -> Vec<f32> {
         let border = border(&self.mask().mapv(|own| own != 0), BORDER);
         let near = self.probability.iter().zip(&border).filter(|(_, near)| **near);

@@ -51,7 +51,7 @@ impl Stamp {
     /// slice's `fade`.
     ///
     /// # Shapes
-    /// `ct` and `mask` [z, y, x], voxels of `spacing_mm`; `fade` [z]
+    /// `ct` and `mask` [z, y, x], voxels of `spacing_mm`; `fade` `[z]`
     pub fn cut(
         ct: ArrayView3<i16>,
         mask: ArrayView3<bool>,
