@@ -223,7 +223,7 @@ def losses(network, batch, config):
             terms["boxes"].append(boxes)
             terms["mask"].append(mask)
             sample = sample + boxes + mask
-        total = total + batch["weights"][i] * sample / len(batch["weights"])
+        total = total + sample / len(batch["targets"])
     terms["total"] = [total]
     return terms
 
@@ -261,7 +261,6 @@ def compute(file, config, dtype):
     batch = {
         "images": torch.stack([file[f"image/{i}"] for i in range(count)])[:, None].to(dtype),
         "targets": [targets(file[f"labels/{i}"].numpy(), edge) for i in range(count)],
-        "weights": [file[f"weight/{i}"].item() for i in range(count)],
     }
     out = {}
     for i, (cubes, masks, _, starts) in enumerate(batch["targets"]):

@@ -53,6 +53,8 @@ pub enum Command {
     Segment(SegmentArgs),
     /// Compare outlines with a dataset's reference, or readers with each other
     Evaluate(EvaluateArgs),
+    /// Write a network as ONNX and safetensors, to run it elsewhere
+    Export(ExportArgs),
     /// FROC curve and CPM of a detector's marks, by LUNA16's rules
     Froc(FrocArgs),
     /// One HTML file of what was run and how it did, several runs side by side
@@ -221,6 +223,10 @@ pub struct NetworkArgs {
     /// Share of the patients kept for validation
     #[arg(long, default_value_t = 0.1, value_parser = share)]
     pub validation: f64,
+    /// Begin with a finished network in place of fresh weights: a run's folder, or `built-in` for
+    /// the network in the binary. Its shape replaces the preset's
+    #[arg(long, value_name = "RUN")]
+    pub from: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArgs,
 }
@@ -329,6 +335,18 @@ pub struct SegmentArgs {
     pub shard: Option<Shard>,
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+/// `dasl export`
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// Run folder of `dasl train` or `dasl learn` [default: the network in the binary]
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// Folder to write network.onnx, mask.onnx, weights.safetensors, config.toml and
+    /// example.safetensors to
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// `dasl report`

@@ -5,6 +5,7 @@ pub mod compose;
 pub mod demo;
 pub mod evaluate;
 pub mod experiment;
+pub mod export;
 pub mod froc;
 pub mod import_lidc;
 pub mod import_luna16;

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use dasl_learn::LearnConfig;
 use dasl_net::config::{Config, InferConfig, NetConfig, Preset, TrainConfig};
+use dasl_net::mirror::COUNTS;
 use serde::{Deserialize, Serialize};
 
 use crate::oracle_choice::OracleChoice;
@@ -19,6 +20,10 @@ pub struct LoopConfig {
     pub round_steps: usize,
     /// Peak learning rate of fine-tuning, as a share of `train.learning_rate`.
     pub round_rate: f64,
+    /// Every round trains from the first weights on, for `initial_steps`, in place of going on from
+    /// the last round's (paper) for `round_steps`.
+    #[serde(default)]
+    pub anew: bool,
     /// `P` of Eq. (3).
     pub descriptor: Descriptor,
     /// The voxels that Eq. (2) is the mean over.
@@ -27,11 +32,23 @@ pub struct LoopConfig {
     /// The class of a pseudo-label, Eq. (7).
     #[serde(default)]
     pub pseudo_class: PseudoClass,
+    /// Of the nodules trained on in a round at least this share is annotated; 0 leaves it to
+    /// Eq. (4), where many pseudo-labels outweigh few annotations.
+    #[serde(default)]
+    pub annotated_share: f64,
+    /// Mirror images over which the mask of a pseudo-label is averaged: 1, 2, 4 or 8.
+    #[serde(default = "patch_alone")]
+    pub pseudo_flips: usize,
     /// Who annotates: `labels` or `queue:DIR`.
     #[serde(default)]
     pub oracle: OracleChoice,
     /// The engine's own settings.
     pub engine: LearnConfig,
+}
+
+/// The number of mirror images that are the patch alone, as in runs from before there was a choice.
+fn patch_alone() -> usize {
+    1
 }
 
 /// What two samples are compared by.
@@ -70,6 +87,13 @@ pub enum PseudoClass {
     Own,
 }
 
+impl LoopConfig {
+    /// Where there is no learning loop: a preset's.
+    fn of_no_run() -> Self {
+        Settings::preset(Preset::Small).learn
+    }
+}
+
 /// All settings of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,7 +104,8 @@ pub struct Settings {
     pub train: TrainConfig,
     /// Its use.
     pub infer: InferConfig,
-    /// The learning loop.
+    /// The learning loop; an exported network has none.
+    #[serde(default = "LoopConfig::of_no_run")]
     pub learn: LoopConfig,
 }
 
@@ -116,9 +141,12 @@ impl Settings {
             initial_steps,
             round_steps,
             round_rate: 0.3,
+            anew: false,
             descriptor: Descriptor::Output,
             uncertainty: Uncertainty::Volume,
             pseudo_class: PseudoClass::Given,
+            annotated_share: 0.5,
+            pseudo_flips: 8,
             oracle: OracleChoice::Labels,
             engine: LearnConfig::default(),
         };
@@ -132,7 +160,14 @@ impl Settings {
 
     fn check(&self) -> Result<()> {
         self.network().validate().map_err(|reason| anyhow!(reason))?;
-        self.learn.engine.check()?;
+        let learn = &self.learn;
+        if !COUNTS.contains(&learn.pseudo_flips) {
+            bail!("learn.pseudo_flips is {}: it must be 1, 2, 4 or 8", learn.pseudo_flips);
+        }
+        if !(0.0..=1.0).contains(&learn.annotated_share) {
+            bail!("learn.annotated_share is {}: it must lie in 0 to 1", learn.annotated_share);
+        }
+        learn.engine.check()?;
         Ok(())
     }
 }

@@ -81,6 +81,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Status(args) => command::status::run(&args, json),
         Command::Segment(args) => command::segment::run(&args, json),
         Command::Evaluate(args) => command::evaluate::run(&args, json),
+        Command::Export(args) => command::export::run(&args, json),
         Command::Froc(args) => command::froc::run(&args, json),
         Command::Report(args) => command::report::run(&args, json),
         Command::Bench(args) => command::bench::run(&args, json),

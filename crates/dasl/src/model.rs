@@ -1,12 +1,14 @@
 //! The network that scans are segmented with: a run's, or the one that is part of the binary.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use dasl_net::Device;
 use dasl_net::config::Config;
 use dasl_net::infer::Segmenter;
-use dasl_net::weights::WeightsError;
+use dasl_net::optimizer::is_optimizer_state;
+use dasl_net::weights::{self, Named, WeightsError};
 use sha2::{Digest, Sha256};
 
 use crate::run_folder::RunFolder;
@@ -15,6 +17,38 @@ use crate::run_folder::RunFolder;
 const WEIGHTS: &[u8] = include_bytes!("../model/weights.safetensors");
 /// Its configuration.
 const CONFIG: &str = include_str!("../model/config.toml");
+
+/// The name of the network in the binary on the command line.
+const BUILT_IN: &str = "built-in";
+
+/// A finished network's files.
+struct Source {
+    weights: Cow<'static, [u8]>,
+    /// Where the weights are from, for errors.
+    shown: String,
+    config: Config,
+}
+
+impl Source {
+    /// The network in the binary.
+    fn built_in() -> Result<Self> {
+        let config = toml::from_str(CONFIG).context("the configuration in the binary")?;
+        Ok(Self { weights: WEIGHTS.into(), shown: "the weights in the binary".into(), config })
+    }
+
+    /// A run's: its final weights, or those of the last checkpoint.
+    fn of_run(folder: &RunFolder) -> Result<Self> {
+        let config = folder.read_settings()?.network();
+        let path = folder.weights_in_use()?;
+        let shown = path.display().to_string();
+        let weights = std::fs::read(&path).with_context(|| shown.clone())?;
+        Ok(Self { weights: weights.into(), shown, config })
+    }
+
+    fn sha256(&self) -> String {
+        format!("{:x}", Sha256::digest(&self.weights))
+    }
+}
 
 /// A network and which one it is.
 pub struct Model {
@@ -32,7 +66,7 @@ impl Model {
     pub fn of(run: Option<&Path>, device: &Device) -> Result<Self> {
         match run {
             Some(run) => Self::of_run(&RunFolder::new(run), device),
-            None => Self::built_in(device),
+            None => Self::new(Source::built_in()?, device),
         }
     }
 
@@ -41,36 +75,46 @@ impl Model {
     /// # Errors
     /// If there is none or the files don't fit each other.
     pub fn of_run(folder: &RunFolder, device: &Device) -> Result<Self> {
-        let config = folder.read_settings()?.network();
-        let path = folder.weights_in_use()?;
-        let shown = path.display().to_string();
-        let weights = std::fs::read(&path).with_context(|| shown.clone())?;
-        Self::new(&weights, &shown, config, device).map_err(|error| match error {
+        Self::new(Source::of_run(folder)?, device)
+    }
+
+    fn new(source: Source, device: &Device) -> Result<Self> {
+        let weights_sha256 = source.sha256();
+        let Source { weights, shown, config } = source;
+        let segmenter = Segmenter::from_bytes(&weights, &shown, config, device);
+        let segmenter = segmenter.map_err(|error| match error {
             // The other errors name the file themselves.
             WeightsError::Mismatch { .. } => anyhow::Error::new(error).context(shown),
             error => error.into(),
-        })
+        })?;
+        Ok(Self { segmenter, weights_sha256 })
     }
+}
 
-    /// The one in the binary.
+/// A finished network's weights, to train on from or to export.
+pub struct Finished {
+    /// The weights, without an optimiser's state.
+    pub weights: Named,
+    /// What belongs to them.
+    pub config: Config,
+    /// SHA-256 of their file.
+    pub sha256: String,
+}
+
+impl Finished {
+    /// Those of a run's folder; those of the network in the binary for `built-in` or none.
     ///
     /// # Errors
-    /// Never: that it fits is tested.
-    fn built_in(device: &Device) -> Result<Self> {
-        let config = toml::from_str(CONFIG).context("the configuration in the binary")?;
-        Ok(Self::new(WEIGHTS, "the weights in the binary", config, device)?)
-    }
-
-    fn new(
-        weights: &[u8],
-        shown: &str,
-        config: Config,
-        device: &Device,
-    ) -> Result<Self, WeightsError> {
-        Ok(Self {
-            segmenter: Segmenter::from_bytes(weights, shown, config, device)?,
-            weights_sha256: format!("{:x}", Sha256::digest(weights)),
-        })
+    /// If the run has none or they can't be read.
+    pub fn of(from: Option<&Path>) -> Result<Self> {
+        let source = match from.filter(|from| *from != Path::new(BUILT_IN)) {
+            None => Source::built_in()?,
+            Some(run) => Source::of_run(&RunFolder::new(run))?,
+        };
+        let sha256 = source.sha256();
+        let mut weights = weights::parse(&source.weights, &source.shown)?.0;
+        weights.retain(|name, _| !is_optimizer_state(name));
+        Ok(Self { weights, config: source.config, sha256 })
     }
 }
 
@@ -80,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_network_in_the_binary_fits_its_configuration() {
-        let model = Model::built_in(&Device::flex()).unwrap();
+        let model = Model::of(None, &Device::flex()).unwrap();
         model.segmenter.config().validate().unwrap();
     }
 }

@@ -17,6 +17,7 @@ use dasl_net::instance::MASK_THRESHOLD;
 use dasl_net::patch::{Known, TrainingSample, TrainingSet};
 use dasl_net::sample::{SamplePrediction, compare, compare_given, mask_of_each, predict_sample};
 use dasl_net::trainer::{TrainError, Trainer};
+use dasl_net::weights::Named;
 use dasl_volume::dataset::{Dataset, DatasetError};
 use indicatif::ProgressBar;
 
@@ -56,6 +57,8 @@ pub struct NetworkLearner<'a> {
     seed: u64,
     device: Device,
     trainer: Trainer,
+    /// The weights that training begins with; `None` for fresh ones.
+    start: Option<Named>,
     /// The weights that were loaded last.
     loaded: Option<PathBuf>,
     /// What a reader answers in this run; `None` where the dataset's labels are revealed.
@@ -75,13 +78,39 @@ impl<'a> NetworkLearner<'a> {
     ) -> Self {
         let trainer = Trainer::new(settings.network(), seed, &device);
         let progress = ProgressBar::hidden();
-        let (loaded, annotations) = (None, None);
-        Self { dataset, settings, split, seed, device, trainer, loaded, annotations, progress }
+        let (start, loaded, annotations) = (None, None, None);
+        Self {
+            dataset,
+            settings,
+            split,
+            seed,
+            device,
+            trainer,
+            start,
+            loaded,
+            annotations,
+            progress,
+        }
+    }
+
+    /// The same with the weights that training begins with; `None` for fresh ones.
+    ///
+    /// # Errors
+    /// If they belong to another network.
+    pub fn beginning_with(mut self, start: Option<Named>) -> Result<Self, LearnerError> {
+        self.start = start;
+        self.trainer.start_from(self.start.as_ref())?;
+        Ok(self)
     }
 
     /// The network as it is, for use.
     pub fn segmenter(&self) -> Segmenter {
         Segmenter::new(self.trainer.model(), self.settings.network(), &self.device)
+    }
+
+    /// The network as it labels what nobody annotated.
+    fn pseudo_labeller(&self) -> Segmenter {
+        self.segmenter().with_flips(self.settings.learn.pseudo_flips)
     }
 
     fn predict_one(
@@ -131,14 +160,17 @@ impl<'a> NetworkLearner<'a> {
         annotated: &[AnnotatedSample],
         pseudo: &[PseudoSample],
     ) -> Result<TrainingSet, LearnerError> {
-        let mut set =
-            TrainingSet { samples: Vec::new(), background: self.split.background.clone() };
+        let mut set = TrainingSet {
+            samples: Vec::new(),
+            background: self.split.background.clone(),
+            annotated_share: self.settings.learn.annotated_share,
+        };
         for a in annotated {
             let Sample { scan, label } = sample(&a.id)?;
             let known = self.known(&a.id)?;
             set.samples.push(TrainingSample { scan, label, weight: 1.0, known });
         }
-        let segmenter = self.segmenter();
+        let segmenter = self.pseudo_labeller();
         for p in pseudo {
             let Sample { scan, label } = sample(p.id())?;
             let own = self.predict_one(&segmenter, p.id())?;
@@ -239,9 +271,11 @@ impl Learner for NetworkLearner<'_> {
     ) -> Result<FineTuneReport, LearnerError> {
         let set = self.training_set(annotated, pseudo)?;
         let learn = &self.settings.learn;
-        let (steps, rate) = match round {
-            0 => (learn.initial_steps, 1.0),
-            _ => (learn.round_steps, learn.round_rate),
+        let (steps, rate) = if round == 0 || learn.anew {
+            self.trainer.start_from(self.start.as_ref())?;
+            (learn.initial_steps, 1.0)
+        } else {
+            (learn.round_steps, learn.round_rate)
         };
         let seed = self.seed.wrapping_add(round as u64 * 1_000_003);
         self.trainer.restart(steps, rate * self.settings.train.learning_rate, seed);
@@ -279,7 +313,7 @@ impl Learner for NetworkLearner<'_> {
     }
 
     fn audit(&mut self, samples: &[SampleId]) -> Result<Vec<Audit>, LearnerError> {
-        let segmenter = self.segmenter();
+        let segmenter = self.pseudo_labeller();
         samples
             .iter()
             .map(|id| {

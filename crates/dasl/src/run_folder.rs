@@ -1,13 +1,16 @@
 //! A run's folder: configuration, split and origin beside the weights.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use dasl_net::weights::{self, Named};
 use dasl_volume::dataset::{Dataset, DatasetInfo};
 use dasl_volume::write_atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::config_file::{Settings, in_one_line};
+use crate::model::Finished;
 use crate::split::Split;
 
 /// Where a run comes from.
@@ -21,6 +24,9 @@ pub struct Origin {
     pub dataset: DatasetInfo,
     /// Scans in it.
     pub scans: usize,
+    /// SHA-256 of the weights file that the training began with; `None` for fresh weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_with_sha256: Option<String>,
 }
 
 /// Paths in a run's folder.
@@ -49,9 +55,23 @@ impl RunFolder {
         self.root.join("checkpoint.safetensors")
     }
 
+    /// Weights that the training begins with, where they are not fresh.
+    pub fn initial(&self) -> PathBuf {
+        self.root.join("initial.safetensors")
+    }
+
     /// The result.
     pub fn weights(&self) -> PathBuf {
         self.root.join("weights.safetensors")
+    }
+
+    /// The weights that the training begins with; `None` for fresh ones.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub fn read_initial(&self) -> Result<Option<Named>> {
+        let path = self.initial();
+        Ok(if path.exists() { Some(weights::load(&path)?.0) } else { None })
     }
 
     /// Losses per step.
@@ -79,6 +99,7 @@ impl RunFolder {
         split: &Split,
         dataset: &Dataset,
         seed: u64,
+        start: Option<&Finished>,
     ) -> Result<()> {
         std::fs::create_dir_all(&self.root).with_context(|| self.root.display().to_string())?;
         let origin = Origin {
@@ -86,7 +107,11 @@ impl RunFolder {
             seed,
             dataset: dataset.info().clone(),
             scans: dataset.scan_ids().len(),
+            began_with_sha256: start.map(|start| start.sha256.clone()),
         };
+        if let Some(start) = start {
+            weights::save(&self.initial(), &start.weights, &BTreeMap::new())?;
+        }
         write(&self.root.join("origin.json"), &serde_json::to_string_pretty(&origin)?)?;
         write(&self.split(), &serde_json::to_string_pretty(split)?)?;
         // Last: a folder with a configuration is a run.

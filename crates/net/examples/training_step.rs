@@ -44,8 +44,6 @@ const EDGE: usize = 48;
 /// the second far from all; the third is cut by the border: its patch has nothing to find.
 const SPHERES: [&[([i32; 3], i32)]; 2] =
     [&[([17, 20, 15], 9), ([39, 31, 35], 2)], &[([2, 24, 24], 5)]];
-/// v of Eq. (4) of each patch: different, so that a mean that forgets them shows.
-const WEIGHTS: [f64; 2] = [1.0, 0.5];
 /// Best proposals to write.
 const PROPOSALS: usize = 20;
 
@@ -59,9 +57,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let labels = SPHERES.map(spheres);
     let mut patches = Vec::new();
-    for (labels, weight) in labels.iter().zip(WEIGHTS) {
+    for labels in &labels {
         let ct = intensities(labels, &mut rng);
-        patches.push(assemble(ct.view(), labels.view(), weight, config.train.mask_crop, || 0));
+        patches.push(assemble(ct.view(), labels.view(), config.train.mask_crop, || 0));
     }
 
     let fresh = NoduleRcnn::new(&config.net, 3, &device);
@@ -74,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut optimizer = Optimizer::default();
     let rate = config.train.learning_rate;
     let losses = batch_loss(&model, &config, &patches, &mut rng, &device);
-    let total = mean_loss(&losses, &patches);
+    let total = mean_loss(&losses);
     add(&mut out, "loss", loss_values(&losses, &total));
     let gradients = total.backward();
     add(&mut out, "gradient", gradient_values(&model, &gradients));
@@ -82,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     add(&mut out, "after", export(&model));
 
     let losses = batch_loss(&model, &config, &patches, &mut rng, &device);
-    let gradients = mean_loss(&losses, &patches).backward();
+    let gradients = mean_loss(&losses).backward();
     add(&mut out, "second", export(&optimizer.step(model, &gradients, &config.train, rate)));
 
     let about = BTreeMap::from([("config".into(), serde_json::to_string(&config)?)]);
@@ -143,11 +141,9 @@ fn varied(mut named: Named, rng: &mut ChaCha8Rng) -> Named {
     named
 }
 
-/// Eq. (4), as the trainer sums it.
-fn mean_loss(losses: &[PatchLoss], patches: &[Patch]) -> Tensor<1> {
-    let terms = losses.iter().zip(patches).map(|(loss, patch)| loss.total() * patch.weight);
-    let terms: Vec<Tensor<1>> = terms.collect();
-    Tensor::cat(terms, 0).sum() / patches.len() as f64
+/// The loss of a batch, as the trainer has it.
+fn mean_loss(losses: &[PatchLoss]) -> Tensor<1> {
+    Tensor::cat(losses.iter().map(PatchLoss::total).collect(), 0).mean()
 }
 
 fn loss_values(losses: &[PatchLoss], total: &Tensor<1>) -> Named {
@@ -223,7 +219,6 @@ fn described(patches: &[Patch], labels: &[Array3<u16>]) -> Named {
         };
         put("image", patch.image.shape(), patch.image.iter().copied().collect());
         put("labels", labels.shape(), labels.iter().map(|&l| f32::from(l)).collect());
-        put("weight", &[1], vec![patch.weight as f32]);
         let targets = &patch.targets;
         let Some(first) = targets.first() else { continue };
         let mask = targets.iter().flat_map(|t| t.mask.iter().copied());

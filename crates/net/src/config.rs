@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::mirror;
+
 /// Name of one of the three ready-made configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -93,6 +95,15 @@ pub struct InferConfig {
     pub border: usize,
     /// Proposals kept per scan at most.
     pub most: usize,
+    /// Mirror images over which a mask is averaged: 1, 2, 4 or 8. A model from before there was a
+    /// choice has 1.
+    #[serde(default = "patch_alone")]
+    pub flips: usize,
+}
+
+/// The number of mirror images that are the patch alone.
+fn patch_alone() -> usize {
+    1
 }
 
 /// Everything that is written beside the weights.
@@ -135,7 +146,14 @@ impl Config {
             hard_negatives: 2,
             checkpoint_every: 50,
         };
-        let infer = InferConfig { threshold: 0.5, nms_iou: 0.1, tile: 128, border: 16, most: 100 };
+        let infer = InferConfig {
+            threshold: 0.5,
+            nms_iou: 0.1,
+            tile: 128,
+            border: 16,
+            most: 100,
+            flips: 1,
+        };
         match preset {
             Preset::Tiny => Self {
                 net: NetConfig {
@@ -167,6 +185,9 @@ impl Config {
             if edge == 0 || edge % 16 != 0 {
                 return Err(format!("{name} is {edge}: it must be a multiple of 16"));
             }
+        }
+        if !mirror::COUNTS.contains(&self.infer.flips) {
+            return Err(format!("infer.flips is {}: it must be 1, 2, 4 or 8", self.infer.flips));
         }
         if 2 * self.infer.border >= self.infer.tile {
             return Err(format!(

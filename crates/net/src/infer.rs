@@ -72,7 +72,15 @@ impl Segmenter {
         Self::from_named(&weights::parse(bytes, path)?.0, config, device)
     }
 
-    fn from_named(named: &Named, config: Config, device: &Device) -> Result<Self, WeightsError> {
+    /// The same from weights in memory.
+    ///
+    /// # Errors
+    /// If they belong to another network.
+    pub fn from_named(
+        named: &Named,
+        config: Config,
+        device: &Device,
+    ) -> Result<Self, WeightsError> {
         let fresh = NoduleRcnn::new(&config.net, 0, device);
         let model = weights::import(fresh, named)?;
         Ok(Self::new(model, config, device))
@@ -82,6 +90,13 @@ impl Segmenter {
     #[must_use]
     pub fn with_threshold(mut self, threshold: Option<f64>) -> Self {
         self.config.infer.threshold = threshold.unwrap_or(self.config.infer.threshold);
+        self
+    }
+
+    /// The same with masks averaged over another number of mirror images.
+    #[must_use]
+    pub fn with_flips(mut self, flips: usize) -> Self {
+        self.config.infer.flips = flips;
         self
     }
 
@@ -126,7 +141,23 @@ impl Segmenter {
         progress(tiles.len(), tiles.len());
         let proposals = found.iter().map(|d| d.proposal.clone()).collect();
         let kept = suppress(proposals, &self.config.infer);
-        kept.iter().filter_map(|p| found.iter().find(|d| d.proposal == *p).cloned()).collect()
+        let mut kept: Vec<Detection> =
+            kept.iter().filter_map(|p| found.iter().find(|d| d.proposal == *p).cloned()).collect();
+        if self.config.infer.flips > 1 {
+            kept.iter_mut().for_each(|detection| self.refine(ct, detection));
+        }
+        kept
+    }
+
+    /// The mask of a detection anew, averaged over mirror images of its surroundings.
+    fn refine(&self, ct: ArrayView3<'_, i16>, detection: &mut Detection) {
+        let border = self.config.infer.border;
+        let size = [0, 1, 2].map(|axis| detection.mask.shape()[axis]);
+        let shape = size.map(|edge| (edge + 2 * border).next_multiple_of(16));
+        let around = detection.start.map(|start| start - border as i64);
+        let image = crop_padded(ct, around, shape, PADDING_HU);
+        detection.mask = self.averaged_mask(image.view(), [border; 3], size);
+        keep_largest_body(&mut detection.mask);
     }
 
     /// Feature maps of one patch.
@@ -139,11 +170,16 @@ impl Segmenter {
         self.model.features(Tensor::from_data(TensorData::new(values, shape), &self.device))
     }
 
+    /// The detection head's output on a patch, [1, z/4, y/4, x/4, anchors, 5].
+    pub(crate) fn detection(&self, features: &Features) -> Tensor<6> {
+        self.model.detect(features.p2.clone())
+    }
+
     /// Proposals of a patch from a score on, by falling score.
     pub fn proposals(&self, features: &Features, shape: [usize; 3], from: f64) -> Vec<Proposal> {
         let anchors = Anchors::new(&self.config.net, shape);
-        let output = self.model.detect(features.p2.clone());
-        let output: Vec<f32> = output.into_data().try_to_vec().expect("the head's output is f32");
+        let output: Vec<f32> =
+            self.detection(features).into_data().try_to_vec().expect("the head's output is f32");
         let (rows, _) = output.as_chunks::<PER_ANCHOR>();
         let mut kept: Vec<Proposal> = rows
             .iter()
@@ -183,12 +219,22 @@ impl Segmenter {
             let first = proposal.cube.center[axis].round() as i64 - size[axis] as i64 / 2;
             start[axis] = first.clamp(0, (shape[axis] - size[axis]) as i64) as usize;
         }
+        let mask = self.mask_at(features, start, size);
+        Detection { proposal: proposal.clone(), start: start.map(|s| s as i64), mask }
+    }
+
+    /// The network's output on an RoI of given place and size.
+    pub(crate) fn mask_at(
+        &self,
+        features: &Features,
+        start: [usize; 3],
+        size: [usize; 3],
+    ) -> Array3<f32> {
         let roi = (0..3)
             .fold(features.p0.clone(), |roi, axis| roi.narrow(1 + axis, start[axis], size[axis]));
         let mask = sigmoid(self.model.mask(roi)).into_data().try_to_vec();
         let mask = mask.expect("masks are f32");
-        let mask = Array3::from_shape_vec(size, mask).expect("the FCN keeps the RoI's size");
-        Detection { proposal: proposal.clone(), start: start.map(|s| s as i64), mask }
+        Array3::from_shape_vec(size, mask).expect("the FCN keeps the RoI's size")
     }
 }
 

@@ -17,6 +17,8 @@ use crate::layer::normal;
 const ROI_JITTER: i64 = 3;
 /// Least scaling of a training patch: of it the largest box is read.
 const SMALLEST_ZOOM: f64 = 0.75;
+/// Diameter from which on a nodule is drawn most often, mm.
+const LARGEST_MM: f64 = 36.0;
 /// Most scaling of a training patch: of it the smallest box is read.
 const LARGEST_ZOOM: f64 = 1.25;
 
@@ -49,7 +51,8 @@ pub struct TrainingSample {
     pub scan: String,
     /// The nodule's label there; it says where the sample lies.
     pub label: u16,
-    /// v of Eq. (4): 1 for an annotated sample.
+    /// v of Eq. (4), 1 for an annotated sample. Patches are drawn in proportion to it, which has the
+    /// gradient of the weighted sum in the mean, and spends no step on what hardly counts.
     pub weight: f64,
     /// Its label.
     pub known: Known,
@@ -62,6 +65,9 @@ pub struct TrainingSet {
     pub samples: Vec<TrainingSample>,
     /// Whole scans, for patches that probably hold no nodule.
     pub background: Vec<String>,
+    /// Of the patches with a nodule at least this share is cut from annotated samples; Eq. (4) alone
+    /// gives them their number over the sum of all weights.
+    pub annotated_share: f64,
 }
 
 /// A nodule in a patch.
@@ -84,8 +90,6 @@ pub struct Patch {
     pub targets: Vec<Target>,
     /// Nodules cut by the border: neither nodule nor background.
     pub ignored: Vec<Cube>,
-    /// v of Eq. (4).
-    pub weight: f64,
 }
 
 /// Draws the patch of a training step.
@@ -109,36 +113,52 @@ pub fn draw(
             None => sample_patch(dataset, without[place - background], config, rng),
         };
     }
-    let sample = pick_sample(dataset, &with, rng)?;
+    let sample = pick_sample(dataset, &with, set.annotated_share, rng)?;
     sample_patch(dataset, sample, config, rng)
 }
 
-/// A sample, larger nodules more often: they are rare, and their masks hard. The chance grows
-/// with the diameter's square root.
+/// A sample: annotated or not by the set's share, of these by its weight, and larger nodules more
+/// often: they are rare, and their masks hard. The chance grows with the diameter's square root.
 fn pick_sample<'a>(
     dataset: &Dataset,
     samples: &[&'a TrainingSample],
+    annotated_share: f64,
     rng: &mut ChaCha8Rng,
 ) -> Result<&'a TrainingSample, DatasetError> {
-    let largest_mm = 36.0_f64;
+    let is_pseudo = |s: &&TrainingSample| matches!(s.known, Known::Pseudo(_));
+    let (pseudo, annotated): (Vec<_>, Vec<_>) = samples.iter().copied().partition(|s| is_pseudo(s));
+    let sum = |group: &[&TrainingSample]| group.iter().map(|s| s.weight).sum::<f64>();
+    let share = (sum(&annotated) / sum(samples)).max(annotated_share);
+    // The draw is made only where there is a choice.
+    let from_pseudo = annotated.is_empty() || !pseudo.is_empty() && rng.random::<f64>() >= share;
+    let group = if from_pseudo { pseudo } else { annotated };
+    let heaviest = group.iter().map(|s| s.weight).fold(0.0, f64::max);
     loop {
-        let sample = samples[rng.random_range(0..samples.len())];
-        let diameter = match &sample.known {
-            // A pseudo-labelled sample's true size is not known.
-            Known::Pseudo(_) | Known::NoNodule => return Ok(sample),
-            Known::Given(given) => given.largest_mm(dataset.info().spacing_mm),
-            Known::Dataset => {
-                let record = dataset.scan(&sample.scan)?;
-                nodule(&record, sample.label).map_or(largest_mm, |n| n.diameter_mm)
-            }
-        };
-        if rng.random::<f64>() < (diameter / largest_mm).sqrt() {
+        let sample = group[rng.random_range(0..group.len())];
+        // A weight of 1 is taken without a draw.
+        if sample.weight < heaviest && rng.random::<f64>() * heaviest >= sample.weight {
+            continue;
+        }
+        if rng.random::<f64>() < (sample.diameter_mm(dataset)? / LARGEST_MM).sqrt() {
             return Ok(sample);
         }
     }
 }
 
 impl TrainingSample {
+    /// Diameter of the nodule by which it is drawn.
+    fn diameter_mm(&self, dataset: &Dataset) -> Result<f64, DatasetError> {
+        Ok(match &self.known {
+            Known::Given(mask) | Known::Pseudo(mask) => mask.largest_mm(dataset.info().spacing_mm),
+            Known::Dataset => {
+                let record = dataset.scan(&self.scan)?;
+                nodule(&record, self.label).map_or(LARGEST_MM, |n| n.diameter_mm)
+            }
+            // Drawn as background.
+            Known::NoNodule => LARGEST_MM,
+        })
+    }
+
     /// Longest edge of the box around its nodule, voxels; 0 if none is known.
     fn edge(&self, record: &ScanRecord) -> usize {
         match &self.known {
@@ -224,7 +244,7 @@ fn sample_patch(
         Known::Given(mask) | Known::Pseudo(mask) => mask.crop(frame.start, frame.shape),
         Known::NoNodule => Array3::zeros(frame.shape),
     };
-    Ok(frame.finish(ct, labels, sample.weight, config, rng))
+    Ok(frame.finish(ct, labels, config, rng))
 }
 
 /// How far a patch's middle may lie from a nodule of an edge, in voxels: a quarter of the patch,
@@ -264,7 +284,7 @@ fn background_patch(
         .collect();
     labels.mapv_inplace(|label| if known.contains(&label) { label } else { 0 });
     add_given(&mut labels, set, scan, frame.start);
-    Ok(frame.finish(ct, labels, 1.0, config, rng))
+    Ok(frame.finish(ct, labels, config, rng))
 }
 
 /// Puts the nodules that readers gave in this run into the labels of a box, each under a number of
@@ -310,7 +330,6 @@ impl Frame {
         &self,
         ct: Array3<i16>,
         labels: Array3<u16>,
-        weight: f64,
         config: &TrainConfig,
         rng: &mut ChaCha8Rng,
     ) -> Patch {
@@ -332,7 +351,7 @@ impl Frame {
             (f32::from(hu) + shift_hu + (noise_hu * normal(rng)) as f32) as i16
         });
         let jitter = || rng.random_range(-ROI_JITTER..=ROI_JITTER);
-        assemble(ct.view(), labels.view(), weight, config.mask_crop, jitter)
+        assemble(ct.view(), labels.view(), config.mask_crop, jitter)
     }
 }
 
@@ -355,7 +374,6 @@ fn flip(
 pub fn assemble(
     ct: ArrayView3<'_, i16>,
     labels: ArrayView3<'_, u16>,
-    weight: f64,
     crop: usize,
     mut jitter: impl FnMut() -> i64,
 ) -> Patch {
@@ -391,7 +409,7 @@ pub fn assemble(
             .mapv(|l| if l == label { 1.0 } else { 0.0 });
         targets.push(Target { cube, roi, mask });
     }
-    Patch { image, targets, ignored, weight }
+    Patch { image, targets, ignored }
 }
 
 /// The cube that stands for a box from voxel `low` to voxel `high`: same centre, mean edge.
@@ -423,7 +441,7 @@ mod tests {
         let mut labels = Array3::zeros((16, 16, 16));
         labels.slice_mut(s![4..7, 5..9, 6..8]).fill(3_u16);
         labels.slice_mut(s![14..16, 0..2, 0..2]).fill(7);
-        let patch = assemble(ct.view(), labels.view(), 0.5, 8, || 0);
+        let patch = assemble(ct.view(), labels.view(), 8, || 0);
         assert_eq!(patch.targets.len(), 1);
         let target = &patch.targets[0];
         assert_eq!(target.cube, Cube { center: [5.0, 6.5, 6.5], edge: 3.0 });

@@ -66,26 +66,29 @@ pub fn predict_sample(
     scan: &str,
     label: u16,
 ) -> Result<SamplePrediction, DatasetError> {
-    let Surroundings { start, ct } = surroundings(segmenter.config(), dataset, scan, label)?;
-    let edge = ct.shape()[0];
-    let features = segmenter.features(ct.view());
-    let best = best_proposal(segmenter, &features, edge);
-    Ok(outlined(segmenter, &features, best, start, edge))
+    let around = surroundings(segmenter.config(), dataset, scan, label)?;
+    let features = segmenter.features(around.ct.view());
+    let best = best_proposal(segmenter, &features, around.ct.shape()[0]);
+    Ok(outlined(segmenter, &features, best, &around))
 }
 
-/// A proposal of a patch, in its voxels, with its mask; `start` is the patch's first voxel.
+/// A proposal of a sample, in voxels of its surroundings, with its mask.
 fn outlined(
     segmenter: &Segmenter,
     features: &Features,
     mut proposal: Proposal,
-    start: [i64; 3],
-    edge: usize,
+    around: &Surroundings,
 ) -> SamplePrediction {
+    let edge = around.ct.shape()[0];
     let crop = segmenter.config().train.mask_crop.min(edge);
-    let detection = segmenter.mask_of(features, &proposal, [edge; 3], crop);
+    let mut detection = segmenter.mask_of(features, &proposal, [edge; 3], crop);
+    if segmenter.config().infer.flips > 1 {
+        let roi = detection.start.map(|start| start as usize);
+        detection.mask = segmenter.averaged_mask(around.ct.view(), roi, [crop; 3]);
+    }
     let encoding = encoding(features, &proposal);
-    proposal.cube.center.iter_mut().zip(start).for_each(|(c, s)| *c += s as f64);
-    let start = [0, 1, 2].map(|axis| detection.start[axis] + start[axis]);
+    proposal.cube.center.iter_mut().zip(around.start).for_each(|(c, s)| *c += s as f64);
+    let start = [0, 1, 2].map(|axis| detection.start[axis] + around.start[axis]);
     SamplePrediction { proposal, start, probability: detection.mask, encoding }
 }
 
@@ -99,13 +102,13 @@ pub fn predict_box(
     scan: &str,
     nodule: &NoduleRecord,
 ) -> Result<SamplePrediction, DatasetError> {
-    let Surroundings { start, ct } = surroundings(segmenter.config(), dataset, scan, nodule.label)?;
-    let features = segmenter.features(ct.view());
-    let low = [0, 1, 2].map(|a| nodule.box_start[a] as f64 - start[a] as f64);
+    let around = surroundings(segmenter.config(), dataset, scan, nodule.label)?;
+    let features = segmenter.features(around.ct.view());
+    let low = [0, 1, 2].map(|a| nodule.box_start[a] as f64 - around.start[a] as f64);
     let size = nodule.box_shape.map(|n| n as f64);
     let center = [0, 1, 2].map(|a| low[a] + (size[a] - 1.0) / 2.0);
     let cube = Cube { center, edge: size.iter().sum::<f64>() / 3.0 };
-    Ok(outlined(segmenter, &features, Proposal { cube, score: 1.0 }, start, ct.shape()[0]))
+    Ok(outlined(segmenter, &features, Proposal { cube, score: 1.0 }, &around))
 }
 
 /// What each member of a committee says of one sample, all on the `RoI` of the best proposal of

@@ -60,6 +60,9 @@ pub struct Trainer {
     config: Config,
     /// Steps of warm-up as configured.
     warm_up: usize,
+    /// Determines fresh weights.
+    weights_seed: u64,
+    /// Determines the patches.
     seed: u64,
     device: Device,
     model: NoduleRcnn,
@@ -73,7 +76,16 @@ impl Trainer {
         let device = device.clone().autodiff();
         let model = NoduleRcnn::new(&config.net, seed, &device);
         let warm_up = config.train.warm_up;
-        Self { config, warm_up, seed, device, model, optimizer: Optimizer::default(), step: 0 }
+        Self {
+            config,
+            warm_up,
+            weights_seed: seed,
+            seed,
+            device,
+            model,
+            optimizer: Optimizer::default(),
+            step: 0,
+        }
     }
 
     /// Steps done.
@@ -84,6 +96,19 @@ impl Trainer {
     /// The network without its gradients, for use.
     pub fn model(&self) -> NoduleRcnn {
         self.model.valid()
+    }
+
+    /// Replaces the weights by those given, or by fresh ones.
+    ///
+    /// # Errors
+    /// If they belong to another network.
+    pub fn start_from(&mut self, weights: Option<&Named>) -> Result<(), WeightsError> {
+        let fresh = NoduleRcnn::new(&self.config.net, self.weights_seed, &self.device);
+        self.model = match weights {
+            Some(weights) => weights::import(fresh, weights)?,
+            None => fresh,
+        };
+        Ok(())
     }
 
     /// Starts the schedule anew for `steps` steps from the weights as they are.
@@ -117,7 +142,7 @@ impl Trainer {
             patches.push(draw(dataset, set, &self.config.train, &mut rng)?);
         }
         let losses = batch_loss(&self.model, &self.config, &patches, &mut rng, &self.device);
-        let total = weighted(&losses, &patches);
+        let total = mean(&losses);
         let report = report(self.step + 1, &losses, &total);
         if !report.total.is_finite() {
             return Err(TrainError::Diverged { step: self.step + 1, loss: report.total });
@@ -148,8 +173,7 @@ impl Trainer {
         let (named, about) = weights::load(path)?;
         let (state, weights): (Named, Named) =
             named.into_iter().partition(|(name, _)| is_optimizer_state(name));
-        let fresh = NoduleRcnn::new(&self.config.net, self.seed, &self.device);
-        self.model = weights::import(fresh, &weights)?;
+        self.start_from(Some(&weights))?;
         self.step = about.get("step").and_then(|s| s.parse().ok()).unwrap_or(0);
         self.optimizer = Optimizer::import(&state, self.step, &self.device);
         Ok(())
@@ -213,9 +237,9 @@ fn mask_target(patch: &Patch, device: &Device) -> Tensor<5> {
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// Eq. (4): each sample's loss times its weight v, mean over the batch.
-fn weighted(losses: &[PatchLoss], patches: &[Patch]) -> Tensor<1> {
-    let terms = losses.iter().zip(patches).map(|(loss, patch)| loss.total() * patch.weight);
+/// Mean over the batch; the weights of Eq. (4) are in how its patches were drawn.
+fn mean(losses: &[PatchLoss]) -> Tensor<1> {
+    let terms = losses.iter().map(PatchLoss::total);
     terms.reduce(|a, b| a + b).expect("a batch has at least one patch") / losses.len() as f64
 }
 

@@ -72,7 +72,7 @@ fn patches(known: Known, background: bool) -> Vec<Patch> {
     let dataset = dataset(folder.path());
     let sample = TrainingSample { scan: "S".into(), label: 1, weight: 1.0, known };
     let background = if background { vec!["S".into()] } else { Vec::new() };
-    let set = TrainingSet { samples: vec![sample], background };
+    let set = TrainingSet { samples: vec![sample], background, annotated_share: 0.0 };
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     (0..40).map(|_| draw(&dataset, &set, &config(), &mut rng).unwrap()).collect()
 }
@@ -114,4 +114,56 @@ fn background_of_the_same_scan_knows_the_answer_and_not_the_hidden_label() {
     let most = |known| patches(known, true).iter().map(|p| p.targets.len()).max().unwrap();
     assert_eq!(most(Known::NoNodule), 0);
     assert_eq!(most(given()), 2);
+}
+
+/// A pseudo-label of as many voxels as the dataset's nodule, longest along one axis.
+fn pseudo(longest: usize, weight: f64) -> TrainingSample {
+    let mut shape = [8; 3];
+    shape[longest] = 16;
+    shape[(longest + 1) % 3] = 4;
+    let start = shape.map(|edge| 48 - edge as i64 / 2);
+    let known = Known::Pseudo(PlacedMask { start, mask: Array3::ones(shape) });
+    TrainingSample { scan: "S".into(), label: 1, weight, known }
+}
+
+/// Of how many of `count` patches the nodule is longest along z, y, x; the others' is a cube.
+fn longest(annotated_share: f64, count: usize) -> [usize; 3] {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let annotated =
+        TrainingSample { scan: "S".into(), label: 1, weight: 1.0, known: Known::Dataset };
+    let samples = vec![pseudo(0, 0.25), annotated, pseudo(1, 0.75)];
+    let set = TrainingSet { samples, background: Vec::new(), annotated_share };
+    let config = TrainConfig { mask_crop: 32, ..config() };
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut found = [0; 3];
+    for _ in 0..count {
+        let patch = draw(&dataset, &set, &config, &mut rng).unwrap();
+        let mask = &patch.targets[0].mask;
+        let extent = |axis| {
+            let set = mask.axis_iter(ndarray::Axis(axis)).filter(|slice| slice.sum() > 0.0);
+            set.count()
+        };
+        let extents = [extent(0), extent(1), extent(2)];
+        // 16 against 8 and 4, whatever the scale.
+        if let Some(axis) = (0..3).find(|&a| (0..3).all(|b| a == b || extents[a] > extents[b] + 3))
+        {
+            found[axis] += 1;
+        }
+    }
+    found
+}
+
+#[test]
+fn samples_are_drawn_in_proportion_to_their_weights() {
+    let close = |got: usize, want: f64| assert!((got as f64 - want).abs() < 40.0, "{got}, {want}");
+    // Of 600 by Eq. (4): 1 to 0.25 to 0.75.
+    let [z, y, x] = longest(0.0, 600);
+    close(z, 75.0);
+    close(y, 225.0);
+    assert_eq!(x, 0);
+    // At least four fifths annotated; the others as before, 1 to 3.
+    let [z, y, _] = longest(0.8, 600);
+    close(z, 30.0);
+    close(y, 90.0);
 }

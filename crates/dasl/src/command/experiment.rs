@@ -145,7 +145,7 @@ fn cell_rows(
         TEST_SEED,
     )?;
     if !folder.exists() {
-        folder.create(&settings, &split, dataset, cell.seed)?;
+        folder.create(&settings, &split, dataset, cell.seed, None)?;
     }
     let mut seconds = BTreeMap::new();
     let mut timed = |round, took| {

@@ -13,7 +13,7 @@ use dasl_volume::dataset::Dataset;
 use indicatif::ProgressBar;
 
 use super::status::Waiting;
-use super::train::resolve;
+use super::train::{New, resolve};
 use crate::Outcome;
 use crate::annotation_store::AnnotationStore;
 use crate::args::LearnArgs;
@@ -74,7 +74,7 @@ fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Set
     if folder.is_training() {
         bail!("{} holds a run of `dasl train`: name another --out", folder.root().display());
     }
-    let (mut settings, split) = resolve(&args.network, dataset)?;
+    let New { mut settings, split, start } = resolve(&args.network, dataset)?;
     override_engine(&mut settings, args)?;
     if let Some(oracle) = &args.oracle {
         settings.learn.oracle = oracle.clone();
@@ -83,7 +83,7 @@ fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Set
     if let Some(path) = &args.curriculum {
         settings.learn.engine.curriculum = curriculum::read(path, dataset)?;
     }
-    folder.create(&settings, &split, dataset, args.network.seed)?;
+    folder.create(&settings, &split, dataset, args.network.seed, start.as_ref())?;
     Ok((settings, split))
 }
 
@@ -146,7 +146,8 @@ pub fn learn(
     };
     let seed = run.state().config.seed;
     let queue_device = device.clone();
-    let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed, device);
+    let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed, device)
+        .beginning_with(folder.read_initial()?)?;
     learner.progress = bar("learn", 1);
     let progress = learner.progress.clone();
     let mut watcher = Watcher { progress, begun: Instant::now(), timed, failure: None };

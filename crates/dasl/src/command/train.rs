@@ -13,6 +13,7 @@ use crate::Outcome;
 use crate::args::{NetworkArgs, TrainArgs};
 use crate::config_file::Settings;
 use crate::curve;
+use crate::model::Finished;
 use crate::progress::bar;
 use crate::run_folder::RunFolder;
 use crate::split::{Sample, Split};
@@ -30,6 +31,8 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<Outcome> {
     let mut trainer = Trainer::new(settings.network(), seed, &device);
     if args.resume && folder.checkpoint().exists() {
         trainer.load(&folder.checkpoint())?;
+    } else if let Some(weights) = folder.read_initial()? {
+        trainer.start_from(Some(&weights))?;
     }
     let set = all_annotated(&split);
     let last = train(&mut trainer, &dataset, &set, &settings, &folder)?;
@@ -68,19 +71,43 @@ fn begin(
     if folder.exists() {
         bail!("{root} holds a run already: add --resume to go on with it, or name another --out");
     }
-    let (settings, split) = resolve(&args.network, dataset)?;
-    folder.create(&settings, &split, dataset, args.network.seed)?;
+    let New { settings, split, start } = resolve(&args.network, dataset)?;
+    folder.create(&settings, &split, dataset, args.network.seed, start.as_ref())?;
     Ok((settings, split, args.network.seed))
 }
 
-/// A new run's settings and split.
+/// What a new run is made of.
+pub struct New {
+    /// Its settings.
+    pub settings: Settings,
+    /// Its split.
+    pub split: Split,
+    /// What it begins with; `None` for fresh weights.
+    pub start: Option<Finished>,
+}
+
+/// A new run's settings, split and first weights.
 ///
 /// # Errors
-/// If a setting is wrong or the dataset can't be read.
-pub fn resolve(args: &NetworkArgs, dataset: &Dataset) -> Result<(Settings, Split)> {
+/// If a setting is wrong, or the dataset or the weights can't be read.
+pub fn resolve(args: &NetworkArgs, dataset: &Dataset) -> Result<New> {
     let mut settings = Settings::resolve(args.preset.into(), args.config.as_deref())?;
-    settings.net.spacing_mm = dataset.info().spacing_mm;
-    Ok((settings, Split::draw(dataset, args.validation, args.seed)?))
+    let start = args.from.as_deref().map(|from| Finished::of(Some(from))).transpose()?;
+    let spacing_mm = dataset.info().spacing_mm;
+    if let (Some(start), Some(from)) = (&start, &args.from) {
+        let its = start.config.net.spacing_mm;
+        if (its - spacing_mm).abs() > 1e-9 {
+            bail!(
+                "--from {}: that network sees voxels of {its} mm, the dataset has {spacing_mm} mm: \
+                 import it anew with --spacing {its}, or begin with fresh weights",
+                from.display()
+            );
+        }
+        settings.net = start.config.net.clone();
+    }
+    settings.net.spacing_mm = spacing_mm;
+    let split = Split::draw(dataset, args.validation, args.seed)?;
+    Ok(New { settings, split, start })
 }
 
 fn all_annotated(split: &Split) -> TrainingSet {
@@ -93,6 +120,7 @@ fn all_annotated(split: &Split) -> TrainingSet {
     TrainingSet {
         samples: split.train.iter().map(sample).collect(),
         background: split.background.clone(),
+        annotated_share: 0.0,
     }
 }
 

@@ -1,0 +1,60 @@
+//! `dasl export`: a network as files that other software reads.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use dasl_net::Device;
+use dasl_net::infer::Segmenter;
+use dasl_net::onnx::{self, Exported};
+use dasl_net::weights;
+use dasl_volume::write_atomic;
+
+use crate::Outcome;
+use crate::args::ExportArgs;
+use crate::model::Finished;
+use crate::run_folder::RunFolder;
+use crate::table;
+
+/// Runs the command.
+///
+/// # Errors
+/// If the network can't be read or the files can't be written.
+pub fn run(args: &ExportArgs, json: bool) -> Result<Outcome> {
+    let Finished { weights: named, config, sha256 } = Finished::of(args.model.as_deref())?;
+    let device = Device::flex();
+    // Also checks that weights and configuration belong to each other.
+    let segmenter = Segmenter::from_named(&named, config.clone(), &device)?;
+    let Exported { network, mask } = onnx::export(&config.net, &named);
+    let out = RunFolder::new(&args.out);
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    let network_file = args.out.join("network.onnx");
+    let mask_file = args.out.join("mask.onnx");
+    let example_file = args.out.join("example.safetensors");
+    write(&network_file, &network)?;
+    write(&mask_file, &mask)?;
+    weights::save(&example_file, &onnx::example(&segmenter), &BTreeMap::new())?;
+    let about = BTreeMap::from([("sha256_of_source".to_string(), sha256)]);
+    weights::save(&out.weights(), &named, &about)?;
+    write(&out.settings(), toml::to_string_pretty(&config)?.as_bytes())?;
+    let files = [
+        (network_file, "HU patch to detection and mask features"),
+        (mask_file, "region of the mask features to mask"),
+        (example_file, "a patch and what dasl makes of it, to check a runtime"),
+        (out.weights(), "the weights; with config.toml a --model for dasl"),
+        (out.settings(), "the configuration"),
+    ];
+    if json {
+        let paths: Vec<_> = files.iter().map(|(path, _)| path).collect();
+        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "files": paths }))?);
+    } else {
+        let row =
+            |(path, what): &(PathBuf, &str)| vec![path.display().to_string(), (*what).to_string()];
+        println!("{}", table::render(&["file", "what"], &files.each_ref().map(row)));
+    }
+    Ok(Outcome::Done)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic(path, |file| file.write_all(bytes)).with_context(|| path.display().to_string())
+}
