@@ -74,6 +74,9 @@ pub enum Import {
     Luna16(ImportLuna16Args),
     /// Scans without annotations: DICOM series, NIfTI, MetaImage and NRRD files in any folders
     Scans(ImportScansArgs),
+    /// What `dasl segment` found in scans of a dataset that nobody has annotated, as places to ask
+    /// a reader about
+    Candidates(ImportCandidatesArgs),
 }
 
 /// `dasl demo`
@@ -152,6 +155,19 @@ pub struct ImportScansArgs {
     /// Edge of the dataset's voxels, mm
     #[arg(long, default_value_t = 1.0, value_parser = spacing_mm)]
     pub spacing: f64,
+}
+
+/// `dasl import candidates`
+#[derive(Debug, clap::Args)]
+pub struct ImportCandidatesArgs {
+    /// Folder that `dasl segment` wrote to, with one sub-folder per scan
+    pub segmented: PathBuf,
+    /// Dataset folder with the scans
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Score from which a nodule found is a candidate
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub from_score: f64,
 }
 
 /// `dasl compose`

@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod export;
 pub mod froc;
+pub mod import_candidates;
 pub mod import_lidc;
 pub mod import_luna16;
 pub mod import_scans;

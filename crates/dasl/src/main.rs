@@ -74,6 +74,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Import(Import::Voi(args)) => command::import_voi::run(&args, json),
         Command::Import(Import::Luna16(args)) => command::import_luna16::run(&args, json),
         Command::Import(Import::Scans(args)) => command::import_scans::run(&args, json),
+        Command::Import(Import::Candidates(args)) => command::import_candidates::run(&args, json),
         Command::Compose(args) => command::compose::run(&args, json),
         Command::Train(args) => command::train::run(&args, json),
         Command::Learn(args) => command::learn::run(&args, json),

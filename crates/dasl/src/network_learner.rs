@@ -54,6 +54,8 @@ pub struct NetworkLearner<'a> {
     dataset: &'a Dataset,
     settings: Settings,
     split: &'a Split,
+    /// Those of its samples that nobody has outlined.
+    candidates: BTreeSet<SampleId>,
     seed: u64,
     device: Device,
     trainer: Trainer,
@@ -83,6 +85,7 @@ impl<'a> NetworkLearner<'a> {
             dataset,
             settings,
             split,
+            candidates: split.candidates.iter().map(|s| s.name().into()).collect(),
             seed,
             device,
             trainer,
@@ -120,6 +123,16 @@ impl<'a> NetworkLearner<'a> {
     ) -> Result<SamplePrediction, LearnerError> {
         let Sample { scan, label } = sample(id)?;
         Ok(predict_sample(segmenter, self.dataset, &scan, label)?)
+    }
+
+    /// How the class of a sample's pseudo-label is found: that a candidate is a nodule is nobody's
+    /// word.
+    fn class_of(&self, id: &SampleId) -> PseudoClass {
+        if self.candidates.contains(id) {
+            PseudoClass::Own
+        } else {
+            self.settings.learn.pseudo_class
+        }
     }
 
     /// The label of an annotated sample.
@@ -174,7 +187,7 @@ impl<'a> NetworkLearner<'a> {
         for p in pseudo {
             let Sample { scan, label } = sample(p.id())?;
             let own = self.predict_one(&segmenter, p.id())?;
-            let known = if own_class(&own, self.settings.learn.pseudo_class).positive {
+            let known = if own_class(&own, self.class_of(p.id())).positive {
                 own.pseudo_label().map(Known::Pseudo)
             } else {
                 Some(Known::NoNodule)
@@ -205,8 +218,8 @@ fn own_class(own: &SamplePrediction, class: PseudoClass) -> PseudoLabel {
 }
 
 /// What the engine wants to know of a prediction.
-fn judged(own: SamplePrediction, learn: &LoopConfig) -> Prediction {
-    let class = own_class(&own, learn.pseudo_class);
+fn judged(own: SamplePrediction, learn: &LoopConfig, class: PseudoClass) -> Prediction {
+    let class = own_class(&own, class);
     let probabilities: Vec<f32> = own.probability.iter().copied().collect();
     let dice = own_mask_dice_loss(&probabilities, MASK_THRESHOLD);
     // A nodule without a mask is as wrong as a mask can be; background has no mask to be wrong.
@@ -236,7 +249,7 @@ impl Learner for NetworkLearner<'_> {
         let segmenter = self.segmenter();
         for (i, id) in pool.iter().enumerate() {
             let own = self.predict_one(&segmenter, id)?;
-            if visit(i, judged(own, &self.settings.learn)).is_break() {
+            if visit(i, judged(own, &self.settings.learn, self.class_of(id))).is_break() {
                 break;
             }
         }

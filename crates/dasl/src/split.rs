@@ -42,6 +42,9 @@ pub struct Split {
     pub validation: Vec<Sample>,
     /// Whole scans to draw background from, sorted.
     pub background: Vec<String>,
+    /// Places of scans that nobody has annotated, to ask a reader about, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Sample>,
 }
 
 impl Split {
@@ -75,18 +78,20 @@ impl Split {
             train: Vec::new(),
             validation: Vec::new(),
             background: Vec::new(),
+            candidates: Vec::new(),
         };
         let mut test = Vec::new();
         for scan in &scans {
             let patient = scan.patient_id.as_str();
-            let samples =
-                scan.nodules.iter().map(|n| Sample { scan: scan.scan_id.clone(), label: n.label });
+            let sample = |label| Sample { scan: scan.scan_id.clone(), label };
+            let samples = scan.nodules.iter().map(|n| sample(n.label));
             if tested.contains(patient) {
                 test.extend(samples);
             } else if kept.contains(patient) {
                 split.validation.extend(samples);
             } else {
                 split.train.extend(samples);
+                split.candidates.extend(scan.candidates.iter().map(|c| sample(c.label)));
                 // What nobody has looked at is no background: it may hold nodules.
                 if scan.whole && scan.annotated {
                     split.background.push(scan.scan_id.clone());

@@ -43,6 +43,7 @@ fn record(id: &str, shape: [usize; 3], spacing_mm: f64, nodules: Vec<NoduleRecor
         annotated: true,
         nodules,
         ignored: Vec::new(),
+        candidates: Vec::new(),
         notes: Vec::new(),
         source: Vec::new(),
         composed: None,

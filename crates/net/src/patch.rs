@@ -212,10 +212,14 @@ fn nodule(record: &ScanRecord, label: u16) -> Option<&dasl_volume::dataset::Nodu
     record.nodules.iter().find(|n| n.label == label)
 }
 
-/// Centre voxel of a sample's nodule.
+/// Centre voxel of a sample's nodule, or of the candidate that nobody has outlined.
 pub fn sample_center(record: &ScanRecord, label: u16) -> [i64; 3] {
-    nodule(record, label).map_or([0; 3], |n| {
-        [0, 1, 2].map(|axis| (n.box_start[axis] + n.box_shape[axis] / 2) as i64)
+    if let Some(nodule) = nodule(record, label) {
+        return [0, 1, 2].map(|axis| (nodule.box_start[axis] + nodule.box_shape[axis] / 2) as i64);
+    }
+    record.candidates.iter().find(|c| c.label == label).map_or([0; 3], |candidate| {
+        let at = record.geometry.to_voxel(candidate.center_mm);
+        [at.z, at.y, at.x].map(|v| v.round() as i64)
     })
 }
 

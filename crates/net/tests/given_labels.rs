@@ -44,6 +44,7 @@ fn dataset(folder: &std::path::Path) -> Dataset {
         annotated: true,
         nodules: vec![nodule],
         ignored: Vec::new(),
+        candidates: Vec::new(),
         notes: Vec::new(),
         source: Vec::new(),
         composed: None,

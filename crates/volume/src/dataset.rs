@@ -24,8 +24,8 @@ mod writer;
 
 pub use error::DatasetError;
 pub use record::{
-    ComposedRecord, DatasetInfo, IgnoredRecord, InsertedRecord, NO_RULE, NoduleRecord, ScanArrays,
-    ScanRecord, SourceFile,
+    CandidateRecord, ComposedRecord, DatasetInfo, IgnoredRecord, InsertedRecord, NO_RULE,
+    NoduleRecord, ScanArrays, ScanRecord, SourceFile,
 };
 pub use writer::DatasetWriter;
 

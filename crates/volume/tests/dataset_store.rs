@@ -47,6 +47,7 @@ fn scan(id: &str) -> (ScanRecord, ScanArrays) {
             center_mm: PointMm::new(1.5, 2.5, -3.5),
             diameter_mm: 0.0,
         }],
+        candidates: Vec::new(),
         notes: vec!["a scout was left out".into()],
         source: vec![SourceFile { path: "a/1.dcm".into(), sha256: "00".into() }],
         composed: None,

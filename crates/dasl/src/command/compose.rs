@@ -288,6 +288,7 @@ impl Job<'_> {
             annotated: background.annotated || self.args.looked_at,
             nodules,
             ignored: background.ignored.clone(),
+            candidates: Vec::new(),
             notes: background.notes.clone(),
             source: background.source.clone(),
             composed: Some(composed),

@@ -24,7 +24,7 @@ use crate::oracle_choice::OracleChoice;
 use crate::progress::bar;
 use crate::queue::QueueOracle;
 use crate::run_folder::RunFolder;
-use crate::split::{Sample, Split};
+use crate::split::Split;
 use crate::table;
 
 /// Runs the command.
@@ -141,7 +141,12 @@ pub fn learn(
     let mut run = if rounds.join("state.json").exists() {
         Run::open(&rounds)?
     } else {
-        let pool = split.train.iter().map(|s| SampleId::from(Sample::name(s))).collect();
+        // Of a candidate there is no label that a simulated reader could reveal.
+        let asked = match settings.learn.oracle {
+            OracleChoice::Queue(_) => &split.candidates[..],
+            OracleChoice::Labels => &[],
+        };
+        let pool = split.train.iter().chain(asked).map(|s| SampleId::from(s.name())).collect();
         Run::create(&rounds, settings.learn.engine.clone(), pool, Vec::new())?
     };
     let seed = run.state().config.seed;
@@ -162,7 +167,8 @@ pub fn learn(
             let store = AnnotationStore::new(&folder.annotations());
             learner.annotations = Some(store.clone());
             let (network, queue) = (settings.network(), queue.clone());
-            let mut oracle = QueueOracle::new(dataset, network, queue_device, queue, store);
+            let mut oracle =
+                QueueOracle::new(dataset, network, queue_device, queue, store, folder.initial());
             let advanced = run.advance(&mut learner, &mut oracle, &mut watcher);
             watcher.progress.finish_and_clear();
             oracle.notes.iter().for_each(|note| eprintln!("{note}"));
@@ -172,7 +178,9 @@ pub fn learn(
     }
     watcher.progress.finish_and_clear();
     let state = run.state().clone();
-    if let Some(best) = state.best() {
+    // Without validation no round is better than another: the last has seen most.
+    let best = if split.validation.is_empty() { state.history.last() } else { state.best() };
+    if let Some(best) = best {
         publish(&rounds.join(&best.weights).join(ROUND_WEIGHTS), &folder.weights())?;
     }
     Ok(state)

@@ -119,6 +119,7 @@ pub fn add(dataset: &DatasetWriter, source: &Source) -> Result<ScanRecord> {
         annotated: source.annotated,
         nodules: nodules.collect(),
         ignored: source.ignored.clone(),
+        candidates: Vec::new(),
         notes,
         source: source.files.clone(),
         composed: None,

@@ -63,6 +63,8 @@ pub struct QueueOracle<'a> {
     device: Device,
     folder: PathBuf,
     store: AnnotationStore,
+    /// Weights that the run begins with, if this file is there.
+    initial: PathBuf,
     /// What the user should know of the last look at the folder, a line each.
     pub notes: Vec<String>,
 }
@@ -76,15 +78,17 @@ struct Place {
 }
 
 impl<'a> QueueOracle<'a> {
-    /// A reader who works in `folder`; what is taken goes to `store`.
+    /// A reader who works in `folder`; what is taken goes to `store`. Weights in `initial`, if it
+    /// is there, say what the network that the run begins with outlines.
     pub fn new(
         dataset: &'a Dataset,
         config: Config,
         device: Device,
         folder: PathBuf,
         store: AnnotationStore,
+        initial: PathBuf,
     ) -> Self {
-        Self { dataset, config, device, folder, store, notes: Vec::new() }
+        Self { dataset, config, device, folder, store, initial, notes: Vec::new() }
     }
 
     fn place(&self, question: &Question) -> Result<Place, QueueError> {
@@ -104,8 +108,8 @@ impl<'a> QueueOracle<'a> {
         segmenter: &mut Option<Segmenter>,
     ) -> Result<(), QueueError> {
         let place = self.place(question)?;
-        // Before the initial training the network has nothing to say.
-        let trained = request.round > 0;
+        // Before the initial training only a network that it begins with has something to say.
+        let trained = request.round > 0 || self.initial.exists();
         let path = self.folder.join(format!("{}.json", place.file));
         let value = QuestionFile::new(request, question, &place.file, trained);
         let text = serde_json::to_string_pretty(&value)
@@ -127,7 +131,10 @@ impl<'a> QueueOracle<'a> {
     }
 
     fn present_network(&self, request: &Request) -> Result<Segmenter, LearnerError> {
-        let weights = request.weights.join(ROUND_WEIGHTS);
+        let weights = match request.round {
+            0 => self.initial.clone(),
+            _ => request.weights.join(ROUND_WEIGHTS),
+        };
         Ok(Segmenter::load(&weights, self.config.clone(), &self.device)?)
     }
 

@@ -76,6 +76,7 @@ pub fn scan(dataset: &DatasetWriter, id: &str, rods: &[Rod], ignored: &[[f64; 3]
         annotated: true,
         nodules: rods.iter().map(nodule).collect(),
         ignored: ignored.iter().map(place).collect(),
+        candidates: Vec::new(),
         notes: Vec::new(),
         source: Vec::new(),
         composed: None,

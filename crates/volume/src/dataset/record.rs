@@ -66,6 +66,19 @@ pub struct IgnoredRecord {
     pub diameter_mm: f64,
 }
 
+/// A place that may hold a nodule, and that nobody has outlined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CandidateRecord {
+    /// Its number among the scan's samples.
+    pub label: u16,
+    /// Where.
+    pub center_mm: PointMm,
+    /// Its size as whoever proposed it has it, mm.
+    pub diameter_mm: f64,
+    /// How sure whoever proposed it is, 0 to 1.
+    pub score: f64,
+}
+
 /// What was put into a composed scan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InsertedRecord {
@@ -115,6 +128,9 @@ pub struct ScanRecord {
     /// Places that don't count.
     #[serde(default)]
     pub ignored: Vec<IgnoredRecord>,
+    /// Places to ask a reader about, of a scan that is not annotated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<CandidateRecord>,
     /// What a user should know of how it was read.
     #[serde(default)]
     pub notes: Vec<String>,

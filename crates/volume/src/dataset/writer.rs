@@ -79,6 +79,20 @@ impl DatasetWriter {
         Ok(())
     }
 
+    /// Writes a finished scan's record anew; its arrays stay.
+    ///
+    /// # Errors
+    /// [`DatasetError::UnknownScan`] for a scan that is not there; file errors.
+    pub fn rewrite_record(&self, record: &ScanRecord) -> Result<(), DatasetError> {
+        let id = record.scan_id.as_str();
+        if !self.has_scan(id) {
+            return Err(DatasetError::UnknownScan { root: self.root.clone(), id: id.to_string() });
+        }
+        write_json(&self.folder(id).join("scan.json"), record)?;
+        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        Ok(())
+    }
+
     /// Notes in `set_aside.csv` that a series or (without `series_uid`) a file was not taken in.
     ///
     /// # Errors
