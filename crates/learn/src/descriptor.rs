@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::density::{UnitSum, dot, norm};
 
-/// Bytes of the scratch file that are read at once.
+/// Bytes that are written to or read from the scratch file at once.
 const BLOCK_BYTES: usize = 4 << 20;
 
 /// Vectors of one length, stored by place in the pool.
@@ -20,11 +20,36 @@ pub struct Descriptors {
     /// First pass over the vectors that came in the order of their places, and how many they are.
     sum: UnitSum,
     summed: usize,
+    /// Those that came next and are yet to be added up and stored, a block at once.
+    waiting: Vec<f32>,
 }
 
 enum Store {
     Memory(Vec<f32>),
+    /// Numbers as the processor has them: no other process reads it.
     File(File),
+}
+
+impl Store {
+    /// Stores numbers from the number `at` on.
+    fn write(&mut self, at: usize, numbers: &[f32]) -> io::Result<()> {
+        match self {
+            Self::Memory(all) => {
+                all[at..][..numbers.len()].copy_from_slice(numbers);
+                Ok(())
+            }
+            Self::File(file) => {
+                file.seek(SeekFrom::Start(4 * at as u64))?;
+                file.write_all(bytemuck::cast_slice(numbers))
+            }
+        }
+    }
+}
+
+/// Reads numbers from the number `at` on.
+fn read(mut file: &File, at: usize, numbers: &mut [f32]) -> io::Result<()> {
+    file.seek(SeekFrom::Start(4 * at as u64))?;
+    file.read_exact(bytemuck::cast_slice_mut(numbers))
 }
 
 impl Descriptors {
@@ -47,7 +72,8 @@ impl Descriptors {
             file.set_len(bytes)?;
             Store::File(file)
         };
-        Ok(Self { length, count, store, sum: UnitSum::new(), summed: 0 })
+        let (sum, waiting) = (UnitSum::new(), Vec::new());
+        Ok(Self { length, count, store, sum, summed: 0, waiting })
     }
 
     /// Numbers in each vector.
@@ -55,29 +81,40 @@ impl Descriptors {
         self.length
     }
 
+    /// Vectors in a block.
+    fn at_once(&self) -> usize {
+        (BLOCK_BYTES / (4 * self.length.max(1))).max(1)
+    }
+
     /// Stores the vector of place `index`, once; it must have the right length.
     ///
     /// # Errors
-    /// If the scratch file can't be written, as on a full disk.
+    /// If the scratch file can't be written, as on a full disk; perhaps only of a later vector.
     pub fn put(&mut self, index: usize, vector: &[f32]) -> io::Result<()> {
-        if index == self.summed {
+        if self.length == 0 {
             self.sum.add(vector);
             self.summed += 1;
+            return Ok(());
         }
-        match &mut self.store {
-            Store::Memory(all) => {
-                all[index * self.length..][..self.length].copy_from_slice(vector);
-                Ok(())
-            }
-            Store::File(file) => {
-                let mut bytes = vec![0; vector.len() * 4];
-                for (b, x) in bytes.chunks_exact_mut(4).zip(vector) {
-                    b.copy_from_slice(&x.to_le_bytes());
-                }
-                file.seek(SeekFrom::Start((index * self.length * 4) as u64))?;
-                file.write_all(&bytes)
-            }
+        if index != self.summed + self.waiting.len() / self.length {
+            return self.store.write(index * self.length, vector);
         }
+        self.waiting.extend_from_slice(vector);
+        if self.waiting.len() >= self.at_once() * self.length { self.take_in() } else { Ok(()) }
+    }
+
+    /// Adds up and stores what waits.
+    fn take_in(&mut self) -> io::Result<()> {
+        let Self { length, store, sum, summed, waiting, .. } = self;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let at = *summed * *length;
+        let (written, ()) =
+            rayon::join(|| store.write(at, waiting), || sum.add_all(waiting, *length));
+        *summed += waiting.len() / *length;
+        waiting.clear();
+        written
     }
 
     /// Density of every vector, by place: both passes (the first is done already for vectors that
@@ -87,6 +124,7 @@ impl Descriptors {
     /// # Errors
     /// If the scratch file can't be read.
     pub fn densities(&mut self) -> io::Result<Vec<f64>> {
+        self.take_in()?;
         let length = self.length;
         let mut sum = std::mem::take(&mut self.sum);
         self.for_each_block(self.summed, |block| sum.add_all(block, length))?;
@@ -104,6 +142,7 @@ impl Descriptors {
     /// # Errors
     /// If the scratch file can't be read.
     pub fn cosines(&mut self, places: &[usize]) -> io::Result<Vec<Vec<f64>>> {
+        self.take_in()?;
         let from: Vec<Vec<f32>> =
             places.iter().map(|&place| self.get(place)).collect::<io::Result<_>>()?;
         let norms: Vec<f64> = from.iter().map(|v| norm(v)).collect();
@@ -121,50 +160,43 @@ impl Descriptors {
         Ok(cosines)
     }
 
-    fn get(&mut self, index: usize) -> io::Result<Vec<f32>> {
-        match &mut self.store {
-            Store::Memory(all) => Ok(all[index * self.length..][..self.length].to_vec()),
+    fn get(&self, index: usize) -> io::Result<Vec<f32>> {
+        let at = index * self.length;
+        match &self.store {
+            Store::Memory(all) => Ok(all[at..][..self.length].to_vec()),
             Store::File(file) => {
-                let (mut bytes, mut vector) = (vec![0; self.length * 4], vec![0.0; self.length]);
-                file.seek(SeekFrom::Start((index * self.length * 4) as u64))?;
-                file.read_exact(&mut bytes)?;
-                decode(&bytes, &mut vector);
+                let mut vector = vec![0.0; self.length];
+                read(file, at, &mut vector)?;
                 Ok(vector)
             }
         }
     }
 
-    /// Whole vectors one after the other from a place on, as many at once as a block holds.
-    fn for_each_block(&mut self, from: usize, mut visit: impl FnMut(&[f32])) -> io::Result<()> {
-        let length = self.length.max(1);
-        let at_once = (BLOCK_BYTES / (4 * length)).max(1);
-        match &mut self.store {
-            Store::Memory(all) => {
-                all[from * self.length..].chunks(at_once * length).for_each(visit);
-            }
+    /// Whole vectors one after the other from a place on, as many at once as a block holds; of a
+    /// file the next block is read meanwhile.
+    fn for_each_block(&self, from: usize, mut visit: impl FnMut(&[f32]) + Send) -> io::Result<()> {
+        let block = self.at_once() * self.length.max(1);
+        let (mut at, end) = (from * self.length, self.count * self.length);
+        match &self.store {
+            Store::Memory(all) => all[at..].chunks(block).for_each(visit),
             Store::File(file) => {
-                file.seek(SeekFrom::Start((from * self.length * 4) as u64))?;
-                let mut bytes = vec![0; at_once * length * 4];
-                let mut numbers = vec![0.0; at_once * length];
-                let mut left = self.count - from;
-                while left > 0 {
-                    let n = left.min(at_once) * length;
-                    file.read_exact(&mut bytes[..4 * n])?;
-                    let parts = numbers[..n].par_chunks_mut(1 << 14);
-                    let from = bytes[..4 * n].par_chunks(4 << 14);
-                    parts.zip(from).for_each(|(to, from)| decode(from, to));
-                    visit(&numbers[..n]);
-                    left -= n / length;
+                let (mut here, mut next) = (vec![0.0; block], vec![0.0; block]);
+                let mut size = block.min(end - at);
+                read(file, at, &mut here[..size])?;
+                while size > 0 {
+                    at += size;
+                    let following = block.min(end - at);
+                    let (done, ()) = rayon::join(
+                        || read(file, at, &mut next[..following]),
+                        || visit(&here[..size]),
+                    );
+                    done?;
+                    std::mem::swap(&mut here, &mut next);
+                    size = following;
                 }
             }
         }
         Ok(())
-    }
-}
-
-fn decode(bytes: &[u8], numbers: &mut [f32]) {
-    for (x, b) in numbers.iter_mut().zip(bytes.chunks_exact(4)) {
-        *x = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
     }
 }
 
