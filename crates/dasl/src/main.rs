@@ -9,6 +9,7 @@ mod config_file;
 mod curriculum;
 mod curve;
 mod experiment;
+mod found;
 mod model;
 mod network_learner;
 mod oracle_choice;

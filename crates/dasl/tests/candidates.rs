@@ -99,7 +99,7 @@ fn candidates_that_do_not_fit_are_set_aside() {
     let table = root.join("found").join(&dataset.scan_ids()[0]).join("nodules.csv");
     for (row, why) in [
         ("1,9999,0,0,5,60,0.9", "nodule 1 lies outside the scan"),
-        ("1,here,0,0,5,60,0.9", "needs numbers in id, x_mm"),
+        ("1,here,0,0,5,60,0.9", "needs numbers in the columns id, x_mm"),
     ] {
         fs::write(&table, format!("id,x_mm,y_mm,z_mm,diameter_mm,volume_mm3,score\n{row}\n"))
             .unwrap();

@@ -144,7 +144,9 @@ impl Segmenter {
         let mut kept: Vec<Detection> =
             kept.iter().filter_map(|p| found.iter().find(|d| d.proposal == *p).cloned()).collect();
         if self.config.infer.flips > 1 {
-            kept.iter_mut().for_each(|detection| self.refine(ct, detection));
+            for detection in &mut kept {
+                self.refine(ct, detection);
+            }
         }
         kept
     }

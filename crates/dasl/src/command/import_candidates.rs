@@ -4,27 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use dasl_volume::PointMm;
 use dasl_volume::dataset::{CandidateRecord, Dataset, DatasetWriter, ScanRecord};
-use serde::Deserialize;
 
 use super::segment::{SCAN, ScanNote};
 use crate::Outcome;
 use crate::args::ImportCandidatesArgs;
+use crate::found::{self, Found};
 use crate::table;
-
-/// The table of what was found, in a scan's output folder.
-const TABLE: &str = "nodules.csv";
-
-#[derive(Deserialize)]
-struct Row {
-    id: u16,
-    x_mm: f64,
-    y_mm: f64,
-    z_mm: f64,
-    diameter_mm: f64,
-    score: f64,
-}
 
 /// What became of the scans.
 #[derive(Default)]
@@ -89,7 +75,7 @@ fn one(
     if note.series_uid.as_deref().is_some_and(|series| series != record.series_uid) {
         bail!("the dataset's scan of this name is of another series");
     }
-    let candidates = candidates(&folder.join(TABLE), &record, from_score)?;
+    let candidates = candidates(folder, &record, from_score)?;
     if candidates == record.candidates && !candidates.is_empty() {
         return Ok(None);
     }
@@ -104,24 +90,18 @@ fn one(
     Ok(Some(record.candidates.len()))
 }
 
-fn candidates(path: &Path, record: &ScanRecord, from_score: f64) -> Result<Vec<CandidateRecord>> {
-    let shown = || path.display().to_string();
+fn candidates(folder: &Path, record: &ScanRecord, from_score: f64) -> Result<Vec<CandidateRecord>> {
+    let Some(found) = found::read(folder)? else { bail!("it has no nodules.csv; segment again") };
     let mut candidates = Vec::new();
-    for row in csv::Reader::from_path(path).with_context(shown)?.deserialize() {
-        let Row { id, x_mm, y_mm, z_mm, diameter_mm, score } = row.with_context(|| {
-            format!("{}: needs numbers in id, x_mm, y_mm, z_mm, diameter_mm, score", shown())
-        })?;
-        let center_mm = PointMm::new(x_mm, y_mm, z_mm);
+    for Found { id, center_mm, diameter_mm, score } in found {
         let at = record.geometry.to_voxel(center_mm);
         let mut inside = [at.z, at.y, at.x].into_iter().zip(record.geometry.shape);
         if !inside.all(|(v, n)| (-0.5..n as f64 - 0.5).contains(&v)) {
-            bail!("{}: nodule {id} lies outside the scan in the dataset", shown());
+            bail!("nodule {id} lies outside the scan in the dataset");
         }
-        if !(0.0..=1.0).contains(&score) || !(diameter_mm.is_finite() && diameter_mm > 0.0) {
-            bail!("{}: nodule {id}: score must be from 0 to 1, diameter above 0", shown());
-        }
+        let Some(diameter_mm) = diameter_mm else { bail!("nodule {id} has no diameter_mm") };
         if score >= from_score {
-            let label = u16::try_from(candidates.len() + 1).with_context(shown)?;
+            let label = u16::try_from(candidates.len() + 1).context("too many candidates")?;
             candidates.push(CandidateRecord { label, center_mm, diameter_mm, score });
         }
     }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use dasl_metrics::ScanResult;
 use dasl_volume::PointMm;
 use serde::{Deserialize, Serialize};
 
-/// The table in a scan's output folder.
-const TABLE: &str = "nodules.csv";
+use crate::found::{self, Found};
 
 /// What a candidate counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,42 +37,23 @@ pub struct Candidate {
     pub fate: Fate,
 }
 
-#[derive(Deserialize)]
-struct Row {
-    id: u16,
-    x_mm: f64,
-    y_mm: f64,
-    z_mm: f64,
-    score: f64,
-}
-
 /// The candidates of a scan's output folder; `None` if it has no table.
 ///
 /// # Errors
 /// If the table can't be read, a score is not from 0 to 1, or it lists others than the label map.
 pub fn read(folder: &Path, result: &ScanResult) -> Result<Option<Vec<Candidate>>> {
-    let path = folder.join(TABLE);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let shown = || path.display().to_string();
+    let Some(found) = found::read(folder)? else { return Ok(None) };
+    let shown = folder.display();
     let mut fates = fates(result);
     let mut candidates = Vec::new();
-    for row in csv::Reader::from_path(&path).with_context(shown)?.deserialize() {
-        let row: Row = row.with_context(|| {
-            format!("{}: needs numbers in the columns id, x_mm, y_mm, z_mm and score", shown())
-        })?;
-        let Row { id, x_mm, y_mm, z_mm, score } = row;
-        if !(0.0..=1.0).contains(&score) || ![x_mm, y_mm, z_mm].iter().all(|v| v.is_finite()) {
-            bail!("{}: nodule {id}: its score must be from 0 to 1, its place finite", shown());
-        }
+    for Found { id, center_mm, score, .. } in found {
         let Some(fate) = fates.remove(&id) else {
-            bail!("{}: nodule {id} is not in the label map beside it; segment again", shown());
+            bail!("{shown}: nodule {id} of the table is not in the label map; segment again");
         };
-        candidates.push(Candidate { id, center_mm: PointMm::new(x_mm, y_mm, z_mm), score, fate });
+        candidates.push(Candidate { id, center_mm, score, fate });
     }
     if let Some(id) = fates.keys().next() {
-        bail!("{}: nodule {id} of the label map beside it is missing; segment again", shown());
+        bail!("{shown}: nodule {id} of the label map is not in the table; segment again");
     }
     Ok(Some(candidates))
 }
