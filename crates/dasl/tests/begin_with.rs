@@ -113,6 +113,8 @@ fn an_exported_network_is_the_one_it_was_exported_from() {
             "{name}"
         );
     }
+    fs::write(root.join("two/split.json"), "{}").unwrap();
+    run_in(root, "export --out @two").failed(&["holds a run"]);
     run_in(root, "export --model @nowhere --out @three").failed(&["nowhere", "is no run of dasl"]);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dasl_net::Device;
 use dasl_net::infer::Segmenter;
 use dasl_net::onnx::{self, Exported};
@@ -27,6 +27,9 @@ pub fn run(args: &ExportArgs, json: bool) -> Result<Outcome> {
     let segmenter = Segmenter::from_named(&named, config.clone(), &device)?;
     let Exported { network, mask } = onnx::export(&config.net, &named);
     let out = RunFolder::new(&args.out);
+    if out.split().exists() {
+        bail!("{} holds a run: name another --out", args.out.display());
+    }
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let network_file = args.out.join("network.onnx");
     let mask_file = args.out.join("mask.onnx");

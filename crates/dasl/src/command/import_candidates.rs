@@ -114,13 +114,19 @@ impl Taken {
             eprintln!("set aside: {what}: {why}");
         }
         if json {
-            let named = |(scan, candidates): &(String, usize)| serde_json::json!({ "scan": scan, "candidates": candidates });
-            let set_aside = |(source, reason): &(String, String)| serde_json::json!({ "source": source, "reason": reason });
+            let added = self.scans.iter();
+            let added: Vec<_> = added
+                .map(|(scan, n)| serde_json::json!({ "scan": scan, "candidates": n }))
+                .collect();
+            let set_aside = self.set_aside.iter();
+            let set_aside: Vec<_> = set_aside
+                .map(|(scan, why)| serde_json::json!({ "source": scan, "reason": why }))
+                .collect();
             let result = serde_json::json!({
                 "dataset": out,
-                "added": self.scans.iter().map(named).collect::<Vec<_>>(),
+                "added": added,
                 "skipped": self.there_already,
-                "set_aside": self.set_aside.iter().map(set_aside).collect::<Vec<_>>(),
+                "set_aside": set_aside,
             });
             println!("{}", serde_json::to_string_pretty(&result)?);
         } else {
