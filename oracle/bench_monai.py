@@ -68,10 +68,12 @@ def same_network(peer, image, exported):
     image = 2 * (np.clip(image.astype(np.float32), low, high) - low) / (high - low) - 1
     image = torch.from_numpy(image)[None, None]
 
+    detections = []  # at a quarter of the size: kept tile by tile
+
     def predict(patch):
         p2, p0 = network.features(patch.contiguous(memory_format=layout))
-        detection = network.detect(p2).flatten(4).movedim(-1, 1)
-        return detection, network.mask(p0)[:, None].sigmoid()
+        detections.append(network.detect(p2))
+        return network.mask(p0)[:, None].sigmoid()
 
     with torch.inference_mode():
         begin = time.perf_counter()

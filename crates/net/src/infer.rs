@@ -18,6 +18,10 @@ use crate::weights::{self, Named, WeightsError};
 /// An RoI is this much wider than its box: the mask may reach past the box.
 const ROI_MARGIN: f64 = 1.5;
 
+/// Voxels around an RoI that its mirror images are computed with: that of a nodule of common size is
+/// then 48^3.
+const MIRROR_BORDER: usize = 8;
+
 /// A proposal: where and how sure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proposal {
@@ -153,12 +157,11 @@ impl Segmenter {
 
     /// The mask of a detection anew, averaged over mirror images of its surroundings.
     fn refine(&self, ct: ArrayView3<'_, i16>, detection: &mut Detection) {
-        let border = self.config.infer.border;
         let size = [0, 1, 2].map(|axis| detection.mask.shape()[axis]);
-        let shape = size.map(|edge| (edge + 2 * border).next_multiple_of(16));
-        let around = detection.start.map(|start| start - border as i64);
+        let shape = size.map(|edge| (edge + 2 * MIRROR_BORDER).next_multiple_of(16));
+        let around = detection.start.map(|start| start - MIRROR_BORDER as i64);
         let image = crop_padded(ct, around, shape, PADDING_HU);
-        detection.mask = self.averaged_mask(image.view(), [border; 3], size);
+        detection.mask = self.averaged_mask(image.view(), [MIRROR_BORDER; 3], size);
         keep_largest_body(&mut detection.mask);
     }
 
