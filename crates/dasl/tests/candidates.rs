@@ -16,14 +16,13 @@ const CONFIG: &str = "[train]\npatch = 32\nwarm_up = 2\n\
                       [learn.engine]\ninitial = 2\nper_round = 1\nsequence = \"spl:1-al:1\"\n\
                       lambda_0 = 8.0\n";
 
-/// Scans in `scans`, a dataset of them without annotations, and what the network finds in them.
+/// Scans in `scans`, and a dataset of them without annotations.
 fn folder(count: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     scans(&root.join("scans"), 7, count);
     fs::write(root.join("config.toml"), CONFIG).unwrap();
     run_in(root, "import scans @scans --out @dataset").done();
-    run_in(root, "segment @scans --out @found --threshold 0.1").done();
     folder
 }
 
@@ -42,6 +41,7 @@ fn questions(queue: &Path) -> Vec<Value> {
 fn what_was_found_is_asked_about_and_learnt_from() {
     let folder = folder(2);
     let root = folder.path();
+    run_in(root, "segment @scans --out @found --threshold 0.3").done();
     let taken = run_in(root, "--json import candidates @found --out @dataset").done().json();
     assert_eq!(taken["added"].as_array().unwrap().len(), 2, "{taken}");
     let again = run_in(root, "--json import candidates @found --out @dataset").done().json();
@@ -89,14 +89,18 @@ fn what_was_found_is_asked_about_and_learnt_from() {
 fn candidates_that_do_not_fit_are_set_aside() {
     let folder = folder(1);
     let root = folder.path();
+    let dataset = Dataset::open(&root.join("dataset")).unwrap();
+    let found = root.join("found").join(&dataset.scan_ids()[0]);
+    fs::create_dir_all(&found).unwrap();
+    let note = r#"{"name": "", "series_uid": null, "dasl_version": "0", "lung_sure": true}"#;
+    fs::write(found.join("scan.json"), note).unwrap();
     run_in(root, "import candidates @scans --out @dataset").failed(&["no folder", "dasl segment"]);
     run_in(root, "import candidates @found --out @nowhere").failed(&["nowhere"]);
     assert!(!root.join("nowhere").exists());
     run_in(root, "import lidc @scans --out @annotated").done();
     run_in(root, "import candidates @found --out @annotated").set_aside(&["it is annotated"]);
 
-    let dataset = Dataset::open(&root.join("dataset")).unwrap();
-    let table = root.join("found").join(&dataset.scan_ids()[0]).join("nodules.csv");
+    let table = found.join("nodules.csv");
     for (row, why) in [
         ("1,9999,0,0,5,60,0.9", "nodule 1 lies outside the scan"),
         ("1,here,0,0,5,60,0.9", "needs numbers in the columns id, x_mm"),
