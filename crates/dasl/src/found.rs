@@ -1,6 +1,6 @@
 //! `nodules.csv`, the table of what was found in a scan, as `dasl segment` writes it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use dasl_volume::PointMm;
@@ -32,12 +32,17 @@ struct Row {
     score: f64,
 }
 
+/// The table's path in a scan's output folder.
+pub fn table(folder: &Path) -> PathBuf {
+    folder.join(TABLE)
+}
+
 /// The table of a scan's output folder; `None` if there is none.
 ///
 /// # Errors
 /// If it can't be read, a score is not from 0 to 1, or a place or diameter is none.
 pub fn read(folder: &Path) -> Result<Option<Vec<Found>>> {
-    let path = folder.join(TABLE);
+    let path = table(folder);
     if !path.exists() {
         return Ok(None);
     }

@@ -43,17 +43,18 @@ pub struct Candidate {
 /// If the table can't be read, a score is not from 0 to 1, or it lists others than the label map.
 pub fn read(folder: &Path, result: &ScanResult) -> Result<Option<Vec<Candidate>>> {
     let Some(found) = found::read(folder)? else { return Ok(None) };
-    let shown = folder.display();
+    let shown = found::table(folder);
+    let shown = shown.display();
     let mut fates = fates(result);
     let mut candidates = Vec::new();
     for Found { id, center_mm, score, .. } in found {
         let Some(fate) = fates.remove(&id) else {
-            bail!("{shown}: nodule {id} of the table is not in the label map; segment again");
+            bail!("{shown}: nodule {id} is not in the label map beside it; segment again");
         };
         candidates.push(Candidate { id, center_mm, score, fate });
     }
     if let Some(id) = fates.keys().next() {
-        bail!("{shown}: nodule {id} of the label map is not in the table; segment again");
+        bail!("{shown}: nodule {id} of the label map beside it is missing; segment again");
     }
     Ok(Some(candidates))
 }
