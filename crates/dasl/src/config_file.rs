@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use dasl_learn::LearnConfig;
 use dasl_net::config::{Config, InferConfig, NetConfig, Preset, TrainConfig};
-use dasl_net::mirror::COUNTS;
+use dasl_net::mirror;
 use serde::{Deserialize, Serialize};
 
 use crate::oracle_choice::OracleChoice;
@@ -37,18 +37,13 @@ pub struct LoopConfig {
     #[serde(default)]
     pub annotated_share: f64,
     /// Mirror images over which the mask of a pseudo-label is averaged: 1, 2, 4 or 8.
-    #[serde(default = "patch_alone")]
+    #[serde(default = "mirror::patch_alone")]
     pub pseudo_flips: usize,
     /// Who annotates: `labels` or `queue:DIR`.
     #[serde(default)]
     pub oracle: OracleChoice,
     /// The engine's own settings.
     pub engine: LearnConfig,
-}
-
-/// The number of mirror images that are the patch alone, as in runs from before there was a choice.
-fn patch_alone() -> usize {
-    1
 }
 
 /// What two samples are compared by.
@@ -161,7 +156,7 @@ impl Settings {
     fn check(&self) -> Result<()> {
         self.network().validate().map_err(|reason| anyhow!(reason))?;
         let learn = &self.learn;
-        if !COUNTS.contains(&learn.pseudo_flips) {
+        if !mirror::COUNTS.contains(&learn.pseudo_flips) {
             bail!("learn.pseudo_flips is {}: it must be 1, 2, 4 or 8", learn.pseudo_flips);
         }
         if !(0.0..=1.0).contains(&learn.annotated_share) {

@@ -60,7 +60,7 @@ pub struct NetworkLearner<'a> {
     device: Device,
     trainer: Trainer,
     /// The weights that training begins with; `None` for fresh ones.
-    start: Option<Named>,
+    pub start: Option<Named>,
     /// The weights that were loaded last.
     loaded: Option<PathBuf>,
     /// What a reader answers in this run; `None` where the dataset's labels are revealed.
@@ -94,16 +94,6 @@ impl<'a> NetworkLearner<'a> {
             annotations,
             progress,
         }
-    }
-
-    /// The same with the weights that training begins with; `None` for fresh ones.
-    ///
-    /// # Errors
-    /// If they belong to another network.
-    pub fn beginning_with(mut self, start: Option<Named>) -> Result<Self, LearnerError> {
-        self.start = start;
-        self.trainer.start_from(self.start.as_ref())?;
-        Ok(self)
     }
 
     /// The network as it is, for use.

@@ -109,8 +109,11 @@ impl RunFolder {
             scans: dataset.scan_ids().len(),
             began_with_sha256: start.map(|start| start.sha256.clone()),
         };
-        if let Some(start) = start {
-            weights::save(&self.initial(), &start.weights, &BTreeMap::new())?;
+        match start {
+            Some(start) => weights::save(&self.initial(), &start.weights, &BTreeMap::new())?,
+            // What a begin that was killed left is not what this run begins with.
+            None if self.initial().exists() => std::fs::remove_file(self.initial())?,
+            None => {}
         }
         write(&self.root.join("origin.json"), &serde_json::to_string_pretty(&origin)?)?;
         write(&self.split(), &serde_json::to_string_pretty(split)?)?;

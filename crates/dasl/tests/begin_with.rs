@@ -36,6 +36,10 @@ fn training_begins_with_the_given_network_also_when_it_was_killed_before_its_fir
     let config = fs::read_to_string(root.join("whole/config.toml")).unwrap();
     assert!(config.contains("stem = 8"), "{config}");
     assert!(fs::read_to_string(root.join("whole/origin.json")).unwrap().contains("began_with"));
+    // What a begin that was killed left behind is not begun with.
+    fs::create_dir_all(root.join("fresh")).unwrap();
+    fs::copy(root.join("whole/initial.safetensors"), root.join("fresh/initial.safetensors"))
+        .unwrap();
     run_in(root, &format!("train @dataset {settings} --out @fresh")).done();
     let loss = |run: &str| {
         let log = fs::read_to_string(root.join(run).join("log.csv")).unwrap();

@@ -97,13 +97,8 @@ pub struct InferConfig {
     pub most: usize,
     /// Mirror images over which a mask is averaged: 1, 2, 4 or 8. A model from before there was a
     /// choice has 1.
-    #[serde(default = "patch_alone")]
+    #[serde(default = "mirror::patch_alone")]
     pub flips: usize,
-}
-
-/// The number of mirror images that are the patch alone.
-fn patch_alone() -> usize {
-    1
 }
 
 /// Everything that is written beside the weights.

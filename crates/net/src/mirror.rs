@@ -9,6 +9,11 @@ use crate::infer::Segmenter;
 /// then y, then z.
 pub const COUNTS: [usize; 4] = [1, 2, 4, 8];
 
+/// The number of them that is the patch alone, as in files from before there was a choice.
+pub fn patch_alone() -> usize {
+    COUNTS[0]
+}
+
 impl Segmenter {
     /// The network's output on an `RoI` of a patch, mean over `infer.flips` mirror images.
     ///

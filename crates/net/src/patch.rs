@@ -107,7 +107,9 @@ pub fn draw(
         set.samples.iter().partition(|s| s.known == Known::NoNodule);
     let background = set.background.len();
     if background + without.len() > 0 && (!positive || with.is_empty()) {
-        let place = rng.random_range(0..background + without.len());
+        let mut weights = vec![1.0; background];
+        weights.extend(without.iter().map(|s| s.weight));
+        let place = by_weight(&weights, rng);
         return match set.background.get(place) {
             Some(scan) => background_patch(dataset, set, scan, config, rng),
             None => sample_patch(dataset, without[place - background], config, rng),
@@ -132,15 +134,23 @@ fn pick_sample<'a>(
     // The draw is made only where there is a choice.
     let from_pseudo = annotated.is_empty() || !pseudo.is_empty() && rng.random::<f64>() >= share;
     let group = if from_pseudo { pseudo } else { annotated };
-    let heaviest = group.iter().map(|s| s.weight).fold(0.0, f64::max);
+    let weights: Vec<f64> = group.iter().map(|s| s.weight).collect();
     loop {
-        let sample = group[rng.random_range(0..group.len())];
-        // A weight of 1 is taken without a draw.
-        if sample.weight < heaviest && rng.random::<f64>() * heaviest >= sample.weight {
-            continue;
-        }
+        let sample = group[by_weight(&weights, rng)];
         if rng.random::<f64>() < (sample.diameter_mm(dataset)? / LARGEST_MM).sqrt() {
             return Ok(sample);
+        }
+    }
+}
+
+/// A place in a list, in proportion to its weight.
+fn by_weight(weights: &[f64], rng: &mut ChaCha8Rng) -> usize {
+    let heaviest = weights.iter().copied().fold(0.0, f64::max);
+    loop {
+        let place = rng.random_range(0..weights.len());
+        // The heaviest are taken without a draw.
+        if weights[place] >= heaviest || rng.random::<f64>() * heaviest < weights[place] {
+            return place;
         }
     }
 }
@@ -425,7 +435,21 @@ pub fn bounding_cube(low: [usize; 3], high: [usize; 3]) -> Cube {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+
     use super::*;
+
+    #[test]
+    fn places_are_drawn_in_proportion_to_their_weights() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let mut drawn = [0_i32; 3];
+        for _ in 0..3000 {
+            drawn[by_weight(&[1.0, 0.25, 0.75], &mut rng)] += 1;
+        }
+        for (drawn, want) in drawn.into_iter().zip([1500, 375, 1125]) {
+            assert!((drawn - want).abs() < 100, "{drawn} {want}");
+        }
+    }
 
     #[test]
     fn a_patch_is_moved_only_as_far_as_its_nodule_stays_inside() {

@@ -151,8 +151,8 @@ pub fn learn(
     };
     let seed = run.state().config.seed;
     let queue_device = device.clone();
-    let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed, device)
-        .beginning_with(folder.read_initial()?)?;
+    let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed, device);
+    learner.start = folder.read_initial()?;
     learner.progress = bar("learn", 1);
     let progress = learner.progress.clone();
     let mut watcher = Watcher { progress, begun: Instant::now(), timed, failure: None };
