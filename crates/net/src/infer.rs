@@ -161,7 +161,8 @@ impl Segmenter {
         let shape = size.map(|edge| (edge + 2 * MIRROR_BORDER).next_multiple_of(16));
         let around = detection.start.map(|start| start - MIRROR_BORDER as i64);
         let image = crop_padded(ct, around, shape, PADDING_HU);
-        detection.mask = self.averaged_mask(image.view(), [MIRROR_BORDER; 3], size);
+        let features = self.features(image.view());
+        detection.mask = self.averaged_mask(image.view(), &features, [MIRROR_BORDER; 3], size);
         keep_largest_body(&mut detection.mask);
     }
 
@@ -217,13 +218,7 @@ impl Segmenter {
         shape: [usize; 3],
         edge: usize,
     ) -> Detection {
-        let mut start = [0; 3];
-        let mut size = [0; 3];
-        for axis in 0..3 {
-            size[axis] = edge.min(shape[axis]);
-            let first = proposal.cube.center[axis].round() as i64 - size[axis] as i64 / 2;
-            start[axis] = first.clamp(0, (shape[axis] - size[axis]) as i64) as usize;
-        }
+        let (start, size) = roi(proposal, shape, edge);
         let mask = self.mask_at(features, start, size);
         Detection { proposal: proposal.clone(), start: start.map(|s| s as i64), mask }
     }
@@ -241,6 +236,16 @@ impl Segmenter {
         let mask = mask.expect("masks are f32");
         Array3::from_shape_vec(size, mask).expect("the FCN keeps the RoI's size")
     }
+}
+
+/// First voxel and edges of the `RoI` of a given edge around a proposal, kept inside the patch.
+pub(crate) fn roi(proposal: &Proposal, shape: [usize; 3], edge: usize) -> ([usize; 3], [usize; 3]) {
+    let size = shape.map(|n| edge.min(n));
+    let start = [0, 1, 2].map(|axis| {
+        let first = proposal.cube.center[axis].round() as i64 - size[axis] as i64 / 2;
+        first.clamp(0, (shape[axis] - size[axis]) as i64) as usize
+    });
+    (start, size)
 }
 
 /// Greedy 3D non-maximum suppression; input by falling score or not, output by falling score.

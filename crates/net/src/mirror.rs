@@ -3,6 +3,7 @@
 
 use ndarray::{Array3, ArrayView3, Axis};
 
+use crate::backbone::Features;
 use crate::infer::Segmenter;
 
 /// Numbers of mirror images that can be averaged: none but the patch itself, then also along x,
@@ -18,18 +19,19 @@ impl Segmenter {
     /// The network's output on an `RoI` of a patch, mean over `infer.flips` mirror images.
     ///
     /// # Shapes
-    /// - `ct`: [z, y, x], HU, sizes a multiple of 16
+    /// - `ct`: [z, y, x], HU, sizes a multiple of 16; `features` are its own
     /// - `start`, `size`: first voxel and edges of the `RoI` in the patch
     /// - output: `size`
     pub(crate) fn averaged_mask(
         &self,
         ct: ArrayView3<'_, i16>,
+        features: &Features,
         start: [usize; 3],
         size: [usize; 3],
     ) -> Array3<f32> {
         let count = self.config().infer.flips;
-        let mut sum = Array3::zeros(size);
-        for image in 0..count {
+        let mut sum = self.mask_at(features, start, size);
+        for image in 1..count {
             let axes = (0..3).filter(|bit| image >> bit & 1 == 1).map(|bit| 2 - bit);
             let mut mirrored = ct;
             let mut from = start;
@@ -71,11 +73,15 @@ mod tests {
         let model = NoduleRcnn::new(&config.net, 3, &device);
         let segmenter = Segmenter::new(model, config, &device);
         let size = [8, 10, 12];
-        let want = segmenter.averaged_mask(patch(0).view(), [2, 3, 1], size);
+        let averaged = |image, start| {
+            let ct = patch(image);
+            segmenter.averaged_mask(ct.view(), &segmenter.features(ct.view()), start, size)
+        };
+        let want = averaged(0, [2, 3, 1]);
         let spread = want.iter().fold(0.0_f32, |a, b| a.max((b - want[[0, 0, 0]]).abs()));
         assert!(spread > 1e-4, "the mask is not flat: {spread}");
         // Along z and x: 16 - 2 - 8 = 6, 16 - 1 - 12 = 3.
-        let mut got = segmenter.averaged_mask(patch(0b101).view(), [6, 3, 3], size);
+        let mut got = averaged(0b101, [6, 3, 3]);
         got.invert_axis(Axis(0));
         got.invert_axis(Axis(2));
         for (got, want) in got.iter().zip(&want) {

@@ -7,7 +7,7 @@ use ndarray::{Array3, s};
 use crate::anchor::Cube;
 use crate::backbone::Features;
 use crate::config::Config;
-use crate::infer::{Proposal, Segmenter};
+use crate::infer::{Proposal, Segmenter, roi};
 use crate::instance::{MASK_THRESHOLD, border, keep_largest_body};
 use crate::patch::{PlacedMask, sample_center};
 
@@ -81,15 +81,12 @@ fn outlined(
 ) -> SamplePrediction {
     let edge = around.ct.shape()[0];
     let crop = segmenter.config().train.mask_crop.min(edge);
-    let mut detection = segmenter.mask_of(features, &proposal, [edge; 3], crop);
-    if segmenter.config().infer.flips > 1 {
-        let roi = detection.start.map(|start| start as usize);
-        detection.mask = segmenter.averaged_mask(around.ct.view(), roi, [crop; 3]);
-    }
+    let (first, size) = roi(&proposal, [edge; 3], crop);
+    let probability = segmenter.averaged_mask(around.ct.view(), features, first, size);
     let encoding = encoding(features, &proposal);
     proposal.cube.center.iter_mut().zip(around.start).for_each(|(c, s)| *c += s as f64);
-    let start = [0, 1, 2].map(|axis| detection.start[axis] + around.start[axis]);
-    SamplePrediction { proposal, start, probability: detection.mask, encoding }
+    let start = [0, 1, 2].map(|axis| first[axis] as i64 + around.start[axis]);
+    SamplePrediction { proposal, start, probability, encoding }
 }
 
 /// The mask of a nodule whose box is given.
