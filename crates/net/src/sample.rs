@@ -6,13 +6,16 @@ use ndarray::{Array3, s};
 
 use crate::anchor::Cube;
 use crate::backbone::Features;
-use crate::config::Config;
+use crate::config::TrainConfig;
 use crate::infer::{Proposal, Segmenter, roi};
 use crate::instance::{MASK_THRESHOLD, border, keep_largest_body};
 use crate::patch::{PlacedMask, sample_center};
 
 /// How far from an instance's border voxels belong to it.
 const BORDER: usize = 2;
+
+/// Voxels that are seen around a given box.
+const BOX_BORDER: usize = 8;
 
 /// The best proposal of a sample and its mask.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,21 +69,22 @@ pub fn predict_sample(
     scan: &str,
     label: u16,
 ) -> Result<SamplePrediction, DatasetError> {
-    let around = surroundings(segmenter.config(), dataset, scan, label)?;
+    let TrainConfig { patch, mask_crop, .. } = segmenter.config().train;
+    let around = surroundings(dataset, scan, label, patch)?;
     let features = segmenter.features(around.ct.view());
-    let best = best_proposal(segmenter, &features, around.ct.shape()[0]);
-    Ok(outlined(segmenter, &features, best, &around))
+    let best = best_proposal(segmenter, &features, patch);
+    Ok(outlined(segmenter, &features, best, &around, mask_crop))
 }
 
-/// A proposal of a sample, in voxels of its surroundings, with its mask.
+/// A proposal of a sample, in voxels of its surroundings, with its mask on an `RoI` of edge `crop`.
 fn outlined(
     segmenter: &Segmenter,
     features: &Features,
     mut proposal: Proposal,
     around: &Surroundings,
+    crop: usize,
 ) -> SamplePrediction {
     let edge = around.ct.shape()[0];
-    let crop = segmenter.config().train.mask_crop.min(edge);
     let (first, size) = roi(&proposal, [edge; 3], crop);
     let probability = segmenter.averaged_mask(around.ct.view(), features, first, size);
     let encoding = encoding(features, &proposal);
@@ -89,7 +93,7 @@ fn outlined(
     SamplePrediction { proposal, start, probability, encoding }
 }
 
-/// The mask of a nodule whose box is given.
+/// The mask of a nodule whose box is given: nothing outside the box is nodule.
 ///
 /// # Errors
 /// If the dataset can't be read.
@@ -99,13 +103,28 @@ pub fn predict_box(
     scan: &str,
     nodule: &NoduleRecord,
 ) -> Result<SamplePrediction, DatasetError> {
-    let around = surroundings(segmenter.config(), dataset, scan, nodule.label)?;
+    let TrainConfig { patch, mask_crop, .. } = segmenter.config().train;
+    let longest = nodule.box_shape.into_iter().max().unwrap_or(0).next_multiple_of(8);
+    let edge = (longest + 2 * BOX_BORDER).next_multiple_of(16).max(patch);
+    let around = surroundings(dataset, scan, nodule.label, edge)?;
     let features = segmenter.features(around.ct.view());
-    let low = [0, 1, 2].map(|a| nodule.box_start[a] as f64 - around.start[a] as f64);
+    let low = [0, 1, 2].map(|a| nodule.box_start[a] as i64 - around.start[a]);
     let size = nodule.box_shape.map(|n| n as f64);
-    let center = [0, 1, 2].map(|a| low[a] + (size[a] - 1.0) / 2.0);
+    let center = [0, 1, 2].map(|a| low[a] as f64 + (size[a] - 1.0) / 2.0);
     let cube = Cube { center, edge: size.iter().sum::<f64>() / 3.0 };
-    Ok(outlined(segmenter, &features, Proposal { cube, score: 1.0 }, &around))
+    let given = Proposal { cube, score: 1.0 };
+    let mut own = outlined(segmenter, &features, given, &around, longest.max(mask_crop));
+    let start = [0, 1, 2].map(|a| nodule.box_start[a] as i64 - own.start[a]);
+    for ((z, y, x), probability) in own.probability.indexed_iter_mut() {
+        let inside = [z, y, x].into_iter().enumerate().all(|(axis, at)| {
+            let at = at as i64 - start[axis];
+            at >= 0 && at < nodule.box_shape[axis] as i64
+        });
+        if !inside {
+            *probability = 0.0;
+        }
+    }
+    Ok(own)
 }
 
 /// What each member of a committee says of one sample, all on the `RoI` of the best proposal of
@@ -120,29 +139,27 @@ pub fn mask_of_each(
     scan: &str,
     label: u16,
 ) -> Result<Vec<Array3<f32>>, DatasetError> {
-    let Surroundings { ct, .. } = surroundings(present.config(), dataset, scan, label)?;
-    let edge = ct.shape()[0];
-    let best = best_proposal(present, &present.features(ct.view()), edge);
-    let crop = present.config().train.mask_crop.min(edge);
+    let TrainConfig { patch, mask_crop, .. } = present.config().train;
+    let Surroundings { ct, .. } = surroundings(dataset, scan, label, patch)?;
+    let best = best_proposal(present, &present.features(ct.view()), patch);
     let mask = |member: &Segmenter| {
-        member.mask_of(&member.features(ct.view()), &best, [edge; 3], crop).mask
+        member.mask_of(&member.features(ct.view()), &best, [patch; 3], mask_crop).mask
     };
     Ok(members.iter().map(mask).collect())
 }
 
-/// The CT around a sample, as large as a training patch.
+/// The CT around a sample, a cube.
 struct Surroundings {
     start: [i64; 3],
     ct: Array3<i16>,
 }
 
 fn surroundings(
-    config: &Config,
     dataset: &Dataset,
     scan: &str,
     label: u16,
+    edge: usize,
 ) -> Result<Surroundings, DatasetError> {
-    let edge = config.train.patch;
     let center = sample_center(&dataset.scan(scan)?, label);
     let start = center.map(|c| c - edge as i64 / 2);
     let ct = dataset.read_ct(scan, start, [edge; 3])?;
