@@ -31,8 +31,8 @@ pub struct Nodule {
 const TIE: f32 = 1e-4;
 
 /// Pastes detections, best first, into a label map on `native`; where two overlap, the better one
-/// keeps the voxel. A mask that leaves no voxel there is no nodule, nor is one whose diameter is then
-/// below `min_diameter_mm`.
+/// keeps the voxel. A mask that has most of its voxels in better ones means the same nodule and is
+/// left out; so is one whose diameter is below `min_diameter_mm` without the voxels that it lost.
 ///
 /// `grid` is the network's grid that the detections lie on.
 pub fn paste(
@@ -50,7 +50,7 @@ pub fn paste(
         let start = covering(&from, native);
         let target = native.crop(start.0, start.1);
         let map = resample_probability(&Volume::new(detection.mask.clone(), from), &target);
-        let mut own = Vec::new();
+        let (mut own, mut taken) = (Vec::new(), 0);
         for ((z, y, x), &p) in map.voxels.indexed_iter() {
             let at = [z as i64 + start.0[0], y as i64 + start.0[1], x as i64 + start.0[2]];
             let inside = (0..3).all(|a| at[a] >= 0 && (at[a] as usize) < native.shape[a]);
@@ -60,10 +60,13 @@ pub fn paste(
             let at = at.map(|v| v as usize);
             if labels[at] == 0 {
                 own.push(at);
+            } else {
+                taken += 1;
             }
         }
         let volume = own.len() as f64 * native.voxel_mm3();
-        if own.is_empty() || dasl_metrics::sphere_diameter_mm(volume) < min_diameter_mm {
+        let same = taken > own.len();
+        if own.is_empty() || same || dasl_metrics::sphere_diameter_mm(volume) < min_diameter_mm {
             continue;
         }
         let mut sum = [0.0; 3];
@@ -128,7 +131,13 @@ mod tests {
         assert_eq!(labels.voxels[[9, 9, 12]], 2);
         // Centre of voxels 8..12 is 9.5: x = -5 + 9.5.
         assert!((nodules[0].x_mm - 4.5).abs() < 1e-9 && (nodules[0].z_mm - 16.5).abs() < 1e-9);
+        // With three of its four columns in the better one it is the same nodule.
+        let (labels, nodules) =
+            paste(&[detection(0.9, 8, 1.0), detection(0.7, 9, 1.0)], &grid, &grid, 0.0);
+        assert_eq!(nodules.len(), 1);
+        assert_eq!(labels.voxels[[9, 9, 12]], 0);
     }
+
     /// A dropped nodule leaves its voxels to others and no gap in the numbers.
     #[test]
     fn what_is_smaller_than_asked_for_is_dropped() {
