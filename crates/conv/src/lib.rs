@@ -59,6 +59,7 @@ mod winograd_gradient;
 pub use conv::{conv3d, conv3d_input_gradient, conv3d_weight_gradient};
 pub use deconv::{add_deconv2, deconv2_input_gradient, deconv2_weight_gradient};
 pub use dense::{DenseBlock, DenseGradient};
+pub use memory::keep_freed;
 pub use norm::{BatchNorm, norm_relu_gradient};
 pub use peak::measured_peak;
 pub use pool::{max_pool2, max_pool2_gradient};

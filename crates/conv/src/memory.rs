@@ -2,6 +2,19 @@
 
 use crate::view::ViewMut;
 
+/// Tells the C library (glibc) to keep what is freed for the next array, up to 2 GiB: without it a
+/// training step gives its arrays back to the system and pays for every page of the next one's again.
+/// To be called once, before other threads are there; elsewhere it does nothing.
+pub fn keep_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it sets numbers of the allocator. They may be refused; then nothing is different.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        libc::mallopt(libc::M_TOP_PAD, 1 << 28);
+    }
+}
+
 /// Arrays from this length on, in bytes, are worth a call to the system.
 #[cfg(target_os = "linux")]
 const LARGE: usize = 1 << 23;

@@ -43,6 +43,7 @@ pub enum Outcome {
 }
 
 fn main() -> ExitCode {
+    dasl_conv::keep_freed();
     let args = Args::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("DASL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
