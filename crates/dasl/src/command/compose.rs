@@ -23,6 +23,7 @@ use crate::compose::block::Block;
 use crate::compose::donor::{Donor, Unfit};
 use crate::compose::excluded::{self, BoxMm};
 use crate::compose::insert::{Canvas, Insertion, Wanted};
+use crate::compose::room::Lie;
 use crate::progress::bar;
 use crate::scan_name;
 
@@ -35,6 +36,9 @@ const NIFTI: &str = "nifti";
 /// If a dataset can't be read or written, they do not fit together, or there is no nodule to
 /// insert. A background without room is set aside.
 pub fn run(args: &ComposeArgs, json: bool) -> Result<Outcome> {
+    if let Some(attached) = args.attached.filter(|n| *n > args.per_scan) {
+        bail!("--attached {attached} is more than --per-scan {}", args.per_scan);
+    }
     let nodules = Dataset::open(&args.nodules)?;
     let backgrounds = Dataset::open(&args.backgrounds)?;
     check_together(&nodules, &backgrounds)?;
@@ -197,6 +201,7 @@ impl Job<'_> {
         let wanted = Wanted {
             donors: after.iter().chain(before).filter(others).collect(),
             nodules: self.args.per_scan,
+            attached: self.args.attached.unwrap_or(self.args.per_scan / 3),
             nothing: self.args.nothing.unwrap_or(self.args.per_scan),
         };
         let key = format!("{}/{}", self.args.seed, self.name);
@@ -270,7 +275,13 @@ impl Job<'_> {
             } else {
                 (i.donor.scan_id.clone(), i.donor.patient_id.clone())
             };
-            InsertedRecord { label: i.label, scan_id, patient_id, center_mm: i.center_mm(&grid) }
+            InsertedRecord {
+                label: i.label,
+                scan_id,
+                patient_id,
+                center_mm: i.center_mm(&grid),
+                attached: i.lie == Lie::Attached,
+            }
         };
         let composed = ComposedRecord {
             background: background.scan_id.clone(),

@@ -2,12 +2,12 @@
 
 use dasl_volume::dataset::ScanRecord;
 use dasl_volume::{Geometry, PADDING_HU, PointMm, VoxelPos};
-use ndarray::{Array3, s};
+use ndarray::{Array3, ArrayView3, s};
 use rand_chacha::ChaCha8Rng;
 
 use super::block::Block;
 use super::donor::{Donor, is_lung};
-use super::room::{Place, Room};
+use super::room::{Lie, Place, Room};
 use super::stamp::Stamp;
 use super::turn::Turn;
 
@@ -31,6 +31,8 @@ pub struct Wanted<'a> {
     pub donors: Vec<&'a Donor>,
     /// How many of them.
     pub nodules: usize,
+    /// How many of these lie against wall, mediastinum or a vessel.
+    pub attached: usize,
     /// How many pieces of lung without a nodule.
     pub nothing: usize,
 }
@@ -44,9 +46,11 @@ pub struct Insertion<'a> {
     pub donor: &'a Donor,
     /// Whether the piece of lung is the background's own.
     pub own_lung: bool,
+    /// How it lies.
+    pub lie: Lie,
     /// Where.
     pub place: Place,
-    /// Its mask, turned, from `place` on [z, y, x].
+    /// What is seen of its mask, turned, from `place` on [z, y, x].
     pub mask: Array3<bool>,
 }
 
@@ -104,16 +108,20 @@ impl Canvas {
                 break;
             }
             let stamp = donor.stamp.turned(Turn::draw(rng));
-            let Some(place) = room.find(&stamp, &self.ct, &self.lung, rng) else { continue };
+            let lie = if done.len() < wanted.attached { Lie::Attached } else { Lie::Free };
+            let Some(place) = self.place(&stamp, lie, &room, rng) else { continue };
+            let mask = match lie {
+                Lie::Free => stamp.mask().clone(),
+                Lie::Attached => stamp.seen_on(self.region(&stamp, place)),
+            };
             label += 1;
             self.put(&stamp, place);
-            for ((z, y, x), _) in stamp.mask().indexed_iter().filter(|(_, inside)| **inside) {
+            for ((z, y, x), _) in mask.indexed_iter().filter(|(_, inside)| **inside) {
                 let [z0, y0, x0] = place.start;
                 self.labels[[z0 + z, y0 + y, x0 + x]] = label;
             }
             room.take(Block::new(place.start, stamp.shape()));
-            let mask = stamp.mask().clone();
-            done.push(Insertion { label: Some(label), donor, own_lung: false, place, mask });
+            done.push(Insertion { label: Some(label), donor, own_lung: false, lie, place, mask });
         }
         let nodules = done.len();
         // From the other end, so that the masks are mostly other ones than the nodules'.
@@ -125,11 +133,15 @@ impl Canvas {
             let own_lung = beside.is_none();
             let stamp = beside.or_else(|| self.own_lung(donor, &room, spacing_mm, rng));
             let Some(stamp) = stamp.map(|stamp| stamp.turned(Turn::draw(rng))) else { continue };
-            let Some(place) = room.find(&stamp, &self.ct, &self.lung, rng) else { continue };
+            let of_nothing = done.len() - nodules;
+            // As many of them are attached as of the nodules.
+            let attached = wanted.attached * wanted.nothing > of_nothing * wanted.nodules;
+            let lie = if attached { Lie::Attached } else { Lie::Free };
+            let Some(place) = self.place(&stamp, lie, &room, rng) else { continue };
             self.put(&stamp, place);
             room.take(Block::new(place.start, stamp.shape()));
             let mask = stamp.mask().clone();
-            done.push(Insertion { label: None, donor, own_lung, place, mask });
+            done.push(Insertion { label: None, donor, own_lung, lie, place, mask });
         }
         done
     }
@@ -146,7 +158,7 @@ impl Canvas {
         let size = mask.dim();
         for _ in 0..TRIES {
             // The nodule's own stamp is no larger than its padded mask.
-            let place = room.find(&donor.stamp, &self.ct, &self.lung, rng)?;
+            let place = self.place(&donor.stamp, Lie::Free, room, rng)?;
             let [z, y, x] = place.start;
             let scan = self.ct.dim();
             if z + size.0 > scan.0 || y + size.1 > scan.1 || x + size.2 > scan.2 {
@@ -159,6 +171,16 @@ impl Canvas {
             }
         }
         None
+    }
+
+    fn place(&self, stamp: &Stamp, lie: Lie, room: &Room, rng: &mut ChaCha8Rng) -> Option<Place> {
+        room.find(stamp, lie, (&self.ct, &self.lung), rng)
+    }
+
+    /// The scan where a stamp goes.
+    fn region(&self, stamp: &Stamp, place: Place) -> ArrayView3<'_, i16> {
+        let ([z, y, x], [d, h, w]) = (place.start, stamp.shape());
+        self.ct.slice(s![z..z + d, y..y + h, x..x + w])
     }
 
     fn put(&mut self, stamp: &Stamp, place: Place) {

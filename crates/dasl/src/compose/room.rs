@@ -15,10 +15,22 @@ const TRIES: usize = 4000;
 const MOST_OUTSIDE: f64 = 0.1;
 /// At most this share of what is changed may be vessel or wall: some nodules touch the pleura.
 const MOST_DENSE: f64 = 0.25;
+/// So much of the mask of an attached nodule lies in wall or vessel: less hardly touches, of more too
+/// little is seen.
+const HIDDEN: [f64; 2] = [0.1, 0.4];
 /// The median around a place: lung, neither mediastinum nor windpipe.
 const LUNG_HU: [f32; 2] = [-960.0, -600.0];
 /// Lungs of which one is this much denser than the other, against soft tissue, do not match.
 const STRETCH: [f32; 2] = [0.75, 1.33];
+
+/// How a nodule lies in its lung.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// In lung; it may touch the pleura or a vessel.
+    Free,
+    /// Part of its mask is in the chest wall, the mediastinum or a vessel.
+    Attached,
+}
 
 /// A place for a stamp.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,8 +70,8 @@ impl Room {
     pub fn find(
         &self,
         stamp: &Stamp,
-        ct: &Array3<i16>,
-        lung: &Array3<u8>,
+        lie: Lie,
+        (ct, lung): (&Array3<i16>, &Array3<u8>),
         rng: &mut ChaCha8Rng,
     ) -> Option<Place> {
         let size = stamp.shape();
@@ -83,16 +95,23 @@ impl Room {
                 continue;
             }
             let region = s![z..z + size[0], y..y + size[1], x..x + size[2]];
-            if outside(stamp, lung.slice(region)) > MOST_OUTSIDE {
+            let here = ct.slice(region);
+            let fits = match lie {
+                Lie::Free => {
+                    outside(stamp, lung.slice(region)) <= MOST_OUTSIDE
+                        && stamp.dense_of(here) <= MOST_DENSE
+                }
+                Lie::Attached => (HIDDEN[0]..=HIDDEN[1]).contains(&stamp.hidden_in(here)),
+            };
+            if !fits {
                 continue;
             }
-            let here = ct.slice(region);
             let around = stamp.surroundings_in(here)?;
             let lung_like = (LUNG_HU[0]..LUNG_HU[1]).contains(&around.median_hu);
             let alike = stamp
                 .stretch(around.median_hu)
                 .is_some_and(|stretch| (STRETCH[0]..STRETCH[1]).contains(&stretch));
-            if lung_like && alike && stamp.dense_of(here) <= MOST_DENSE {
+            if lung_like && alike {
                 return Some(Place { start, median_hu: around.median_hu });
             }
         }

@@ -1,6 +1,7 @@
 //! A piece of one scan and how it is mixed into another.
 
 use dasl_metrics::squared_distances_mm2;
+use dasl_volume::components::components;
 use ndarray::{Array3, ArrayView3, ArrayViewMut3, Axis, Zip, s};
 
 use super::block::Block;
@@ -124,6 +125,30 @@ impl Stamp {
     /// Share of a background's voxels where it would be mixed in that are no lung tissue.
     pub fn dense_of(&self, background: ArrayView3<i16>) -> f64 {
         self.dense_in(background.mapv(f32::from).view())
+    }
+
+    /// Share of the mask that lies in what a background of its shape holds of wall and vessels.
+    pub fn hidden_in(&self, background: ArrayView3<i16>) -> f64 {
+        let inside = self.mask.iter().zip(background).filter(|(inside, _)| **inside);
+        let (mut all, mut hidden) = (0_usize, 0_usize);
+        for (_, &hu) in inside {
+            all += 1;
+            hidden += usize::from(f32::from(hu) > DENSE_HU);
+        }
+        hidden as f64 / all.max(1) as f64
+    }
+
+    /// The mask without wall and vessels of a background of its shape, which a reader would not take
+    /// for nodule: the largest body that is left. Noise of single voxels is averaged out before.
+    pub fn seen_on(&self, background: ArrayView3<i16>) -> Array3<bool> {
+        let smooth = mean_of_27(&background.mapv(f32::from));
+        let mut seen = self.mask.clone();
+        Zip::from(&mut seen).and(&smooth).for_each(|seen, hu| *seen &= *hu <= DENSE_HU);
+        let inside: Vec<bool> = seen.iter().copied().collect();
+        let bodies = components(&inside, self.shape());
+        let Some(&(largest, _)) = bodies.by_size.first() else { return seen };
+        seen.iter_mut().zip(bodies.labels).for_each(|(seen, body)| *seen = body == largest);
+        seen
     }
 
     fn dense_in(&self, hounsfield: ArrayView3<f32>) -> f64 {

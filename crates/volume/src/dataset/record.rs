@@ -88,8 +88,11 @@ pub struct InsertedRecord {
     pub scan_id: String,
     /// Whom that scan shows.
     pub patient_id: String,
-    /// Centre of the nodule's mask, or of the mask that the piece of lung was cut by.
+    /// Centre of what is seen of the nodule's mask, or of the mask that the piece of lung was cut by.
     pub center_mm: PointMm,
+    /// Whether it was put against the chest wall, the mediastinum or a vessel.
+    #[serde(default)]
+    pub attached: bool,
 }
 
 /// How a scan was composed of others.
