@@ -150,7 +150,8 @@ fn bytes(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn nodules_are_put_into_lung_with_their_masks_and_names() {
     let folder = sources();
-    let ran = compose(&folder, "out", "--copies 2 --per-scan 3 --nothing 2 --nifti").done();
+    let ran =
+        compose(&folder, "out", "--copies 2 --per-scan 3 --attached 0 --nothing 2 --nifti").done();
     assert!(ran.out.contains("6 of 6 nodules can be inserted"), "{}", ran.out);
     let (_, ct, own, _) = voxels(&Dataset::open(&folder.path().join("backgrounds")).unwrap(), "B");
     let composed = Dataset::open(&folder.path().join("out")).unwrap();
@@ -209,6 +210,40 @@ fn nodules_are_put_into_lung_with_their_masks_and_names() {
 }
 
 #[test]
+fn attached_nodules_lie_in_the_wall_in_part_and_are_outlined_without_it() {
+    let folder = sources();
+    compose(&folder, "out", "--per-scan 4 --attached 3 --nothing 4").done();
+    let (_, before, ..) = voxels(&Dataset::open(&folder.path().join("backgrounds")).unwrap(), "B");
+    let (record, ct, labels, _) =
+        voxels(&Dataset::open(&folder.path().join("out")).unwrap(), "composed-B-1");
+    let inserted = record.composed.unwrap().inserted;
+    // As many of the pieces of lung as of the nodules.
+    let attached: Vec<_> = inserted.iter().map(|i| i.attached).collect();
+    assert_eq!(attached, [true, true, true, false, true, true, true, false]);
+    let is_wall = |at: &[usize; 3]| before[*at] > -400;
+    for new in inserted.iter().filter(|i| i.label.is_some()) {
+        let own = |at: &[usize; 3]| Some(labels[*at]) == new.label;
+        let all = labels.indexed_iter().map(|((z, y, x), _)| [z, y, x]);
+        let mask: Vec<[usize; 3]> = all.filter(own).collect();
+        let beside = |at: &[usize; 3], axis: usize, step: isize| {
+            let mut at = *at;
+            at[axis] = at[axis].wrapping_add_signed(step);
+            at
+        };
+        let touching = mask.iter().filter(|at| {
+            (0..3).any(|axis| [-1, 1].iter().any(|step| is_wall(&beside(at, axis, *step))))
+        });
+        if new.attached {
+            assert!((44..74).contains(&mask.len()), "{}", mask.len());
+            assert!(!mask.iter().any(is_wall) && touching.count() >= 3);
+        } else {
+            assert_eq!(mask.len(), 74);
+        }
+        assert!(mask.iter().filter(|at| ct[**at] > -10).count() * 10 >= mask.len() * 9);
+    }
+}
+
+#[test]
 fn a_seed_determines_all_and_what_is_there_stays() {
     let folder = sources();
     let settings = "--copies 2 --per-scan 3";
@@ -252,6 +287,7 @@ fn what_does_not_fit_is_said_in_one_line() {
     let file = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     file("nobody", "patient-of-X\n");
     let failed = |more: &str| compose(&folder, "out", more);
+    failed("--per-scan 3 --attached 4").failed(&["--attached 4", "--per-scan 3"]);
     let ran = failed("--patients @nobody");
     ran.failed(&["nodules", "no nodule of these patients can be inserted"]);
     file("empty", "\n");
