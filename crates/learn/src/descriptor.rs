@@ -350,7 +350,9 @@ mod tests {
                     prop_oneof![Just(0.0_f32), -10.0_f32..10.0], 24..=24), 2..20),
         ) {
             let mut exact = UnitSum::new();
-            vectors.iter().for_each(|v| exact.add(v));
+            for vector in &vectors {
+                exact.add(vector);
+            }
             let found = kept(&vectors, u64::MAX).densities().expect("densities");
             for (vector, found) in vectors.iter().zip(found) {
                 prop_assert!((exact.density(vector) - found).abs() < 1e-5);
