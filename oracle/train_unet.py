@@ -8,7 +8,8 @@ TRAIN and TEST are datasets of `dasl import voi` of different patients. The U-Ne
 voxels around a nodule, shifted, flipped, brightened and noisy; Dice and cross-entropy; Adam with
 warm-up and a cosine over the processor time given (--cpu-minutes, of this process). On the test
 nodules, with the place given: the patch around it, the component nearest to the patch's middle,
-Dice against the consensus on the dataset's grid, without and with the mean over the 8 mirror images.
+Dice against the consensus on the dataset's grid, without and with the mean over the 8 mirror images,
+and of what lies in the reference's box. --weights FILE keeps the network, or tests the one there.
 """
 
 import argparse
@@ -33,7 +34,7 @@ WINDOW = -1200.0, 600.0
 
 
 def nodules(root):
-    """(patch of CT and mask with room to shift, [z, y, x] each) of every nodule."""
+    """(patch of CT and mask with room to shift, [z, y, x] each, voxels, box in it) of every nodule."""
     found = []
     room = PATCH + 2 * REACH
     for path in sorted(root.glob("scans/*/scan.json")):
@@ -52,7 +53,9 @@ def nodules(root):
             image[to] = ct[tuple(inside)]
             mask[to] = labels[tuple(inside)] == nodule["label"]
             voxels = int((labels == nodule["label"]).sum())
-            found.append((image, mask, voxels))
+            box = zip(start, nodule["box_start"], nodule["box_shape"])
+            box = tuple(slice(first - s, first + size - s) for s, first, size in box)
+            found.append((image, mask, voxels, box))
     return found
 
 
@@ -62,7 +65,7 @@ def normalised(hu):
 
 
 def training_patch(pool, rng):
-    image, mask, _ = pool[rng.integers(len(pool))]
+    image, mask, _, _ = pool[rng.integers(len(pool))]
     start = rng.integers(0, 2 * REACH + 1, 3)
     at = tuple(slice(s, s + PATCH) for s in start)
     hu = image[at].astype(np.float32)
@@ -126,6 +129,7 @@ def main():
     parser.add_argument("--cpu-minutes", type=float, default=32)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--weights", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -141,7 +145,12 @@ def main():
     pool, test = nodules(args.train), nodules(args.test)
     count = sum(p.numel() for p in network.parameters())
     print(f"{len(pool)} nodules to train on, {len(test)} to test, {count:,} parameters", flush=True)
-    steps = train(network, pool, 60 * args.cpu_minutes, rng)
+    if args.weights and args.weights.exists():
+        network.load_state_dict(torch.load(args.weights))
+    else:
+        print(f"{train(network, pool, 60 * args.cpu_minutes, rng)} steps", flush=True)
+        if args.weights:
+            torch.save(network.state_dict(), args.weights)
 
     network.eval()
     axes = [list(a) for n in range(4) for a in itertools.combinations(range(3), n)]
@@ -149,14 +158,18 @@ def main():
     with torch.no_grad():
         for name, flips in (("patch alone", axes[:1]), ("8 mirror images", axes)):
             found = []
-            for image, mask, voxels in test:
+            for image, mask, voxels, box in test:
                 patch = normalised(image[core].astype(np.float32))
-                found.append(dice(outline(network, patch, flips), mask[core], voxels))
-            found = np.array(found)
-            print(
-                f"{name}: Dice {found.mean():.3f} +- {found.std(ddof=1):.3f}, "
-                f"median {np.median(found):.3f}, {len(found)} nodules, {steps} steps"
-            )
+                own = outline(network, patch, flips)
+                inside = np.zeros(image.shape, bool)
+                inside[box] = True
+                boxed = np.where(inside[core], own, 0)
+                found.append([dice(p, mask[core], voxels) for p in (own, boxed)])
+            for figures, place in zip(np.array(found).T, ("", ", in the reference's box")):
+                print(
+                    f"{name}{place}: Dice {figures.mean():.3f} +- {figures.std(ddof=1):.3f}, "
+                    f"median {np.median(figures):.3f}, {len(figures)} nodules"
+                )
 
 
 if __name__ == "__main__":
