@@ -51,7 +51,7 @@ pub struct LearnConfig {
     /// before them; `None` is never.
     pub patience: Option<usize>,
     /// Descriptors of a pool are kept in memory up to so many bytes, beyond that in a scratch file
-    /// (default 768 MiB).
+    /// (default 256 MiB).
     pub descriptor_bytes: u64,
     /// Determines every choice that chance makes.
     pub seed: u64,
@@ -79,7 +79,7 @@ impl Default for LearnConfig {
             foreground_fraction: 0.66,
             budget: None,
             patience: None,
-            descriptor_bytes: 768 << 20,
+            descriptor_bytes: 256 << 20,
             seed: 0,
             curriculum: BTreeMap::new(),
         }

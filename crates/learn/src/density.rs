@@ -4,7 +4,6 @@
 //! `sum_j cos(P_d, P_j) = unit(P_d) . sum_j unit(P_j)`: a first pass over the pool adds up the
 //! unit vectors, a second one takes the products; time is linear in D and memory is one vector.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 /// Sum of the unit vectors of a pool, in double precision.
@@ -24,28 +23,29 @@ impl UnitSum {
     /// direction and adds nothing. All vectors of a pool have one length; a longer one is as if
     /// the others ended in zeros.
     pub fn add(&mut self, vector: &[f32]) {
-        self.add_all(vector, &[norm(vector)], vector.len());
+        self.add_all(vector, vector.len());
     }
 
-    /// Adds vectors of `length` numbers that lie one after the other, with their lengths. Every number
-    /// is added up in the order of the vectors, whatever the number of threads.
-    pub(crate) fn add_all<T: Number>(&mut self, vectors: &[T], norms: &[f64], length: usize) {
+    /// Adds vectors of one length that lie one after the other. Every number is added up in the
+    /// order of the vectors, whatever the number of threads.
+    pub(crate) fn add_all(&mut self, vectors: &[f32], length: usize) {
         if self.sum.len() < length {
             self.sum.resize(length, 0.0);
         }
-        let scales: Vec<f64> =
-            norms.iter().map(|norm| if *norm > 0.0 { 1.0 / norm } else { 0.0 }).collect();
-        self.count += norms.len();
-        let arch = Arch::new();
+        let scale = |vector: &[f32]| match norm(vector) {
+            0.0 => 0.0,
+            norm => 1.0 / norm,
+        };
+        let scales: Vec<f64> = vectors.par_chunks(length.max(1)).map(scale).collect();
+        // A vector without numbers has no chunk.
+        self.count += scales.len().max(usize::from(length == 0));
         let parts = self.sum[..length].par_chunks_mut(PART).enumerate();
         parts.for_each(|(part, sum)| {
-            arch.dispatch(|| {
-                for (vector, scale) in vectors.chunks(length).zip(&scales) {
-                    for (sum, &x) in sum.iter_mut().zip(&vector[part * PART..]) {
-                        *sum += x.into() * scale;
-                    }
+            for (vector, scale) in vectors.chunks(length).zip(&scales) {
+                for (sum, &x) in sum.iter_mut().zip(&vector[part * PART..]) {
+                    *sum += f64::from(x) * scale;
                 }
-            });
+            }
         });
     }
 
@@ -56,14 +56,10 @@ impl UnitSum {
     /// whose cosine with anything is 0 by convention, nothing is taken off, so its density is 0. A
     /// pool of one (D = 1, where Eq. (3) is 0/0) has density 1: it stands for the whole pool.
     pub fn density(&self, vector: &[f32]) -> f64 {
-        self.density_of(vector, norm(vector))
-    }
-
-    /// The same of a vector whose length is known.
-    pub(crate) fn density_of<T: Number>(&self, vector: &[T], norm: f64) -> f64 {
         if self.count <= 1 {
             return 1.0;
         }
+        let norm = norm(vector);
         if norm == 0.0 {
             return 0.0;
         }
@@ -76,32 +72,25 @@ const PART: usize = 1 << 12;
 /// Partial sums that a processor adds side by side; their number fixes the order of addition.
 const LANES: usize = 16;
 
-/// What vectors are made of: numbers as a learner gives them, or as [`crate::descriptor`] stores them.
-pub(crate) trait Number: Copy + Into<f64> + Sync {}
-impl Number for f32 {}
-impl Number for i16 {}
-
 /// Length of a vector.
-pub(crate) fn norm<T: Number>(vector: &[T]) -> f64 {
+pub(crate) fn norm(vector: &[f32]) -> f64 {
     dot(vector, vector).sqrt()
 }
 
 /// Product of two vectors, in double precision; the longer one is as if it ended with the shorter.
-pub(crate) fn dot<A: Copy + Into<f64>, B: Number>(a: &[A], b: &[B]) -> f64 {
+pub(crate) fn dot<T: Copy + Into<f64>>(a: &[T], b: &[f32]) -> f64 {
     let both = a.len().min(b.len());
     let (a, b) = (&a[..both], &b[..both]);
-    Arch::new().dispatch(|| {
-        let mut lanes = [0.0; LANES];
-        let (whole_a, whole_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-        let rest = whole_a.remainder().iter().zip(whole_b.remainder());
-        let rest: f64 = rest.map(|(&x, &y)| x.into() * y.into()).sum();
-        for (a, b) in whole_a.zip(whole_b) {
-            for ((lane, &x), &y) in lanes.iter_mut().zip(a).zip(b) {
-                *lane += x.into() * y.into();
-            }
+    let mut lanes = [0.0; LANES];
+    let (whole_a, whole_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = whole_a.remainder().iter().zip(whole_b.remainder());
+    let rest: f64 = rest.map(|(&x, &y)| x.into() * f64::from(y)).sum();
+    for (a, b) in whole_a.zip(whole_b) {
+        for ((lane, &x), &y) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += x.into() * f64::from(y);
         }
-        lanes.iter().sum::<f64>() + rest
-    })
+    }
+    lanes.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]
