@@ -186,7 +186,8 @@ pub struct ComposeArgs {
     /// Nodules put into each
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub per_scan: usize,
-    /// Of these, so many lie against the chest wall, the mediastinum or a vessel [default: a third]
+    /// Of these, so many lie against the chest wall, the mediastinum or a vessel, if there is such a
+    /// place [default: a third]
     #[arg(long, value_name = "N")]
     pub attached: Option<usize>,
     /// Pieces of lung without a nodule put into each, in the same way, so that the seam is no clue

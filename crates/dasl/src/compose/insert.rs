@@ -108,8 +108,8 @@ impl Canvas {
                 break;
             }
             let stamp = donor.stamp.turned(Turn::draw(rng));
-            let lie = if done.len() < wanted.attached { Lie::Attached } else { Lie::Free };
-            let Some(place) = self.place(&stamp, lie, &room, rng) else { continue };
+            let attached = done.len() < wanted.attached;
+            let Some((lie, place)) = self.place(&stamp, attached, &room, rng) else { continue };
             let mask = match lie {
                 Lie::Free => stamp.mask().clone(),
                 Lie::Attached => stamp.seen_on(self.region(&stamp, place)),
@@ -136,8 +136,7 @@ impl Canvas {
             let of_nothing = done.len() - nodules;
             // As many of them are attached as of the nodules.
             let attached = wanted.attached * wanted.nothing > of_nothing * wanted.nodules;
-            let lie = if attached { Lie::Attached } else { Lie::Free };
-            let Some(place) = self.place(&stamp, lie, &room, rng) else { continue };
+            let Some((lie, place)) = self.place(&stamp, attached, &room, rng) else { continue };
             self.put(&stamp, place);
             room.take(Block::new(place.start, stamp.shape()));
             let mask = stamp.mask().clone();
@@ -158,7 +157,7 @@ impl Canvas {
         let size = mask.dim();
         for _ in 0..TRIES {
             // The nodule's own stamp is no larger than its padded mask.
-            let place = self.place(&donor.stamp, Lie::Free, room, rng)?;
+            let (_, place) = self.place(&donor.stamp, false, room, rng)?;
             let [z, y, x] = place.start;
             let scan = self.ct.dim();
             if z + size.0 > scan.0 || y + size.1 > scan.1 || x + size.2 > scan.2 {
@@ -173,8 +172,17 @@ impl Canvas {
         None
     }
 
-    fn place(&self, stamp: &Stamp, lie: Lie, room: &Room, rng: &mut ChaCha8Rng) -> Option<Place> {
-        room.find(stamp, lie, (&self.ct, &self.lung), rng)
+    /// A place for a stamp, and how it lies there: free too where there is none to be attached.
+    fn place(
+        &self,
+        stamp: &Stamp,
+        attached: bool,
+        room: &Room,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<(Lie, Place)> {
+        let mut find = |lie| Some((lie, room.find(stamp, lie, (&self.ct, &self.lung), rng)?));
+        let beside = if attached { find(Lie::Attached) } else { None };
+        beside.or_else(|| find(Lie::Free))
     }
 
     /// The scan where a stamp goes.
