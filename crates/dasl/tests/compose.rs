@@ -250,6 +250,12 @@ fn a_seed_determines_all_and_what_is_there_stays() {
     compose(&folder, "a", settings).done();
     compose(&folder, "b", settings).done();
     compose(&folder, "c", &format!("{settings} --seed 2")).done();
+    let record = Dataset::open(&folder.path().join("a")).unwrap().scan("composed-B-1").unwrap();
+    let inserted = record.composed.unwrap().inserted;
+    let attached = |nodule: bool| {
+        inserted.iter().filter(|i| i.label.is_some() == nodule && i.attached).count()
+    };
+    assert_eq!((attached(true), attached(false)), (1, 1), "a third, if nothing is said");
     let all = ["a", "b", "c"].map(|name| bytes(&folder.path().join(name)));
     assert_eq!(all[0], all[1]);
     assert_ne!(all[0], all[2]);

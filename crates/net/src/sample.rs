@@ -24,7 +24,8 @@ pub struct SamplePrediction {
     pub proposal: Proposal,
     /// First voxel of the mask [z, y, x].
     pub start: [i64; 3],
-    /// The network's output, [crop, crop, crop], always of the training crop's size.
+    /// The network's output: [crop, crop, crop], always of the training crop's size, or where the box
+    /// was given that box.
     pub probability: Array3<f32>,
     /// Mean of the detection features around the proposal, `[c]`: the encoder's view of the sample.
     pub encoding: Vec<f32>,
@@ -114,16 +115,10 @@ pub fn predict_box(
     let cube = Cube { center, edge: size.iter().sum::<f64>() / 3.0 };
     let given = Proposal { cube, score: 1.0 };
     let mut own = outlined(segmenter, &features, given, &around, longest.max(mask_crop));
-    let start = [0, 1, 2].map(|a| nodule.box_start[a] as i64 - own.start[a]);
-    for ((z, y, x), probability) in own.probability.indexed_iter_mut() {
-        let inside = [z, y, x].into_iter().enumerate().all(|(axis, at)| {
-            let at = at as i64 - start[axis];
-            at >= 0 && at < nodule.box_shape[axis] as i64
-        });
-        if !inside {
-            *probability = 0.0;
-        }
-    }
+    let start = nodule.box_start.map(|first| first as i64);
+    let offset = [0, 1, 2].map(|a| start[a] - own.start[a]);
+    own.probability = crop_padded(own.probability.view(), offset, nodule.box_shape, 0.0);
+    own.start = start;
     Ok(own)
 }
 

@@ -1,7 +1,12 @@
-//! A reader's answer of this run is what a sample is trained on, not the dataset's label.
+//! What a reader gives: an answer of this run is trained on in place of the dataset's label, and a box
+//! is outlined in.
 
+use burn::tensor::Device;
 use dasl_net::config::{Config, Preset, TrainConfig};
+use dasl_net::infer::Segmenter;
+use dasl_net::model::NoduleRcnn;
 use dasl_net::patch::{Known, Patch, PlacedMask, TrainingSample, TrainingSet, draw, sample_box};
+use dasl_net::sample::predict_box;
 use dasl_volume::dataset::{
     Dataset, DatasetInfo, DatasetWriter, NoduleRecord, ScanArrays, ScanRecord,
 };
@@ -167,4 +172,26 @@ fn samples_are_drawn_in_proportion_to_their_weights() {
     let [z, y, _] = longest(0.8, 600);
     close(z, 30.0);
     close(y, 90.0);
+}
+
+#[test]
+fn a_given_box_is_all_that_is_outlined_and_outlined_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let config = Config { train: config(), ..Config::preset(Preset::Tiny) };
+    let device = Device::flex();
+    let model = NoduleRcnn::new(&config.net, 3, &device);
+    let segmenter = Segmenter::new(model, config, &device);
+    let own = dataset.scan("S").unwrap().nodules.remove(0);
+    // The second is longer than a training patch.
+    let long = NoduleRecord { box_start: [28, 44, 44], box_shape: [40, 8, 8], ..own.clone() };
+    for nodule in [own, long] {
+        let outlined = predict_box(&segmenter, &dataset, "S", &nodule).unwrap();
+        assert_eq!(outlined.start, nodule.box_start.map(|first| first as i64));
+        assert_eq!(outlined.probability.shape(), nodule.box_shape);
+        assert!(
+            outlined.probability.iter().all(|p| *p > 0.0),
+            "the network has its say everywhere"
+        );
+    }
 }

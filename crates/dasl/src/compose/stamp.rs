@@ -130,12 +130,7 @@ impl Stamp {
     /// Share of the mask that lies in what a background of its shape holds of wall and vessels.
     pub fn hidden_in(&self, background: ArrayView3<i16>) -> f64 {
         let inside = self.mask.iter().zip(background).filter(|(inside, _)| **inside);
-        let (mut all, mut hidden) = (0_usize, 0_usize);
-        for (_, &hu) in inside {
-            all += 1;
-            hidden += usize::from(f32::from(hu) > DENSE_HU);
-        }
-        hidden as f64 / all.max(1) as f64
+        dense_share(inside.map(|(_, &hu)| f32::from(hu)))
     }
 
     /// The mask without wall and vessels of a background of its shape, which a reader would not take
@@ -153,12 +148,7 @@ impl Stamp {
 
     fn dense_in(&self, hounsfield: ArrayView3<f32>) -> f64 {
         let mixed = self.share.iter().zip(hounsfield).filter(|(share, _)| **share > 0.0);
-        let (mut all, mut dense) = (0_usize, 0_usize);
-        for (_, &hu) in mixed {
-            all += 1;
-            dense += usize::from(hu > DENSE_HU);
-        }
-        dense as f64 / all.max(1) as f64
+        dense_share(mixed.map(|(_, &hu)| hu))
     }
 
     fn margin(&self, hounsfield: ArrayView3<f32>) -> Vec<f32> {
@@ -205,12 +195,21 @@ impl Surroundings {
         if hounsfield.is_empty() {
             return None;
         }
-        let dense = hounsfield.iter().filter(|hu| **hu > DENSE_HU).count();
-        let dense = dense as f64 / hounsfield.len() as f64;
+        let dense = dense_share(hounsfield.iter().copied());
         let middle = hounsfield.len() / 2;
         let median_hu = *hounsfield.select_nth_unstable_by(middle, f32::total_cmp).1;
         Some(Self { median_hu, dense })
     }
+}
+
+/// Share of voxels that are no lung tissue; 0 of none.
+fn dense_share(hounsfield: impl Iterator<Item = f32>) -> f64 {
+    let (mut all, mut dense) = (0_usize, 0_usize);
+    for hu in hounsfield {
+        all += 1;
+        dense += usize::from(hu > DENSE_HU);
+    }
+    dense as f64 / all.max(1) as f64
 }
 
 /// The share of a voxel at a distance from the mask, with the volume's end `beyond_mm` away.
