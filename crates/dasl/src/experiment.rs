@@ -54,6 +54,8 @@ pub struct Arm {
     pub round_steps: Option<usize>,
     /// The voxels that the uncertainty is the mean over, in place of the configuration's.
     pub uncertainty: Option<Uncertainty>,
+    /// Whether active rounds train on pseudo-labels too, in place of what the configuration says.
+    pub pseudo_in_active: Option<bool>,
     /// Everything is annotated before the first round: full training. Such an arm runs once a seed.
     #[serde(default)]
     pub full: bool,
@@ -185,6 +187,7 @@ impl Arm {
             initial: initial.unwrap_or(i32::MAX as usize),
             strategy: self.strategy.unwrap_or(base.strategy),
             sequence: self.sequence.clone().unwrap_or_else(|| base.sequence.clone()),
+            pseudo_in_active: self.pseudo_in_active.unwrap_or(base.pseudo_in_active),
             budget: self.budget.or(base.budget).filter(|_| !self.full),
             seed,
             ..base.clone()
@@ -198,6 +201,7 @@ mod tests {
 
     const TEXT: &str = "dataset = \"d\"\npreset = \"tiny\"\nseeds = [1, 2]\ninitial = [5, 9]\n\
         [arms.full]\nfull = true\n[arms.al]\nsequence = \"al:2\"\nstrategy = \"random\"\nround_steps = 7\n\
+        pseudo_in_active = true\n\
         [arms.spl]\nsequence = \"spl:2\"\ninitial = [11]\n";
 
     fn read(text: &str) -> Result<Experiment> {
@@ -228,6 +232,7 @@ mod tests {
         let engine = &cells[1].settings.learn.engine;
         assert_eq!((engine.initial, engine.seed, engine.strategy), (9, 1, Strategy::Random));
         assert_eq!(engine.sequence.to_string(), "al:2");
+        assert!(engine.pseudo_in_active && !cells[2].settings.learn.engine.pseudo_in_active);
         let steps =
             |cell: &Cell| (cell.settings.learn.initial_steps, cell.settings.learn.round_steps);
         assert_eq!((steps(&cells[1]), steps(&cells[2])), ((300, 7), (300, 100)));

@@ -35,6 +35,10 @@ pub struct LearnConfig {
     pub c: f64,
     /// beta of Eq. (3) (paper: 1).
     pub beta: f64,
+    /// Active rounds train on pseudo-labels too, weighed as in a self-paced round: those of the
+    /// samples that they do not choose (not said in the paper; default false). They leave the pace
+    /// as it is.
+    pub pseudo_in_active: bool,
     /// How an active round chooses (paper: dasl).
     pub strategy: Strategy,
     /// K of the strategy suggestive: samples on which the committee differs most, of which
@@ -73,6 +77,7 @@ impl Default for LearnConfig {
             tau: 5,
             c: 1.0,
             beta: 1.0,
+            pseudo_in_active: false,
             strategy: Strategy::Dasl,
             candidates: None,
             committee: 4,

@@ -1,6 +1,6 @@
 //! The steps of a round; each ends by saving the state that names the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -77,7 +77,8 @@ impl Step<'_> {
         self.save(Phase::Annotate { plan: RoundPlan { drawn, ..RoundPlan::default() } })
     }
 
-    /// Looks at the pool: an active round chooses what to annotate, a self-paced one weighs.
+    /// Looks at the pool: an active round chooses what to annotate, a self-paced one weighs; one
+    /// that does both weighs what it did not choose.
     pub(crate) fn predict<L: Learner>(&mut self, learner: &mut L) -> Result<(), RunError> {
         let config = &self.state.config;
         let active = self.state.kind == RoundKind::Al;
@@ -102,24 +103,32 @@ impl Step<'_> {
             }
         }
         self.folder.save_scores(self.state.round, &scores)?;
-        if active {
-            let chosen = self.choose(&scores, descriptors)?;
-            return self
-                .save(Phase::Annotate { plan: RoundPlan { chosen, ..RoundPlan::default() } });
+        if !active {
+            let plan = RoundPlan { pseudo: self.weighed(&scores, &[]), ..RoundPlan::default() };
+            return self.save(Phase::FineTune { plan });
         }
-        let (c, lambda) = (config.c, self.state.pace.lambda);
+        let chosen = self.choose(&scores, descriptors)?;
+        let both = self.state.config.pseudo_in_active;
+        let pseudo = if both { self.weighed(&scores, &chosen) } else { Vec::new() };
+        self.save(Phase::Annotate { plan: RoundPlan { chosen, pseudo, ..RoundPlan::default() } })
+    }
+
+    /// The samples whose weight by Eq. (8) is above 0, without those chosen for annotation.
+    fn weighed(&self, scores: &[SampleScore], chosen: &[Choice]) -> Vec<PseudoChoice> {
+        let (config, lambda) = (&self.state.config, self.state.pace.lambda);
         let most = |id: &SampleId| config.curriculum.get(id).copied().unwrap_or(1.0);
-        let pseudo = scores
-            .into_iter()
+        let asked: BTreeSet<&SampleId> = chosen.iter().map(|c| &c.sample.id).collect();
+        scores
+            .iter()
+            .filter(|s| !asked.contains(&s.id))
             .map(|s| PseudoChoice {
-                weight: weight_up_to(most(&s.id), c, s.loss, lambda),
-                sample: s.id,
+                weight: weight_up_to(most(&s.id), config.c, s.loss, lambda),
+                sample: s.id.clone(),
                 loss: s.loss,
                 uncertainty: s.uncertainty,
             })
             .filter(|p| p.weight > 0.0)
-            .collect();
-        self.save(Phase::FineTune { plan: RoundPlan { pseudo, ..RoundPlan::default() } })
+            .collect()
     }
 
     /// The annotated samples, drawn with replacement for each member of a committee.
@@ -327,10 +336,10 @@ impl Step<'_> {
         self.state.ledger = self.ledger.append(&self.entries(plan))?;
         self.tell(&Event::Recorded { record: &record })?;
         self.state.history.push(record);
+        for pseudo in &plan.pseudo {
+            self.state.last_pseudo.insert(pseudo.sample.clone(), round);
+        }
         if self.state.kind == RoundKind::Spl {
-            for pseudo in &plan.pseudo {
-                self.state.last_pseudo.insert(pseudo.sample.clone(), round);
-            }
             let config = &self.state.config;
             let eta = report.map_or(0.0, |r| r.mean_accuracy);
             self.state.pace = self.state.pace.next(config.alpha, eta, config.tau);

@@ -220,7 +220,33 @@ fn active_only_and_self_paced_only() {
 
 #[test]
 fn the_ledger_tells_annotations_from_pseudo_labels() {
-    let ran = run(&World::new(80), config("spl-al-spl"));
+    told_apart(&run(&World::new(80), config("spl-al-spl")));
+}
+
+#[test]
+fn active_rounds_train_on_pseudo_labels_where_they_are_to() {
+    let world = World::new(80);
+    let both = LearnConfig { pseudo_in_active: true, ..config("spl:1-al") };
+    let ran = run(&world, both.clone());
+    told_apart(&ran);
+    let [_, paced, active @ ..] = &ran.state.history[..] else { panic!("too few rounds") };
+    assert!(active.iter().all(|r| r.pseudo > 0 && r.lambda == active[0].lambda));
+    assert!(active[0].lambda > paced.lambda);
+    // What an active round asks for and whom it trains on are apart, also where nobody answers.
+    let silent = Labels { declines: vec![ran.asked[4].clone()], ..Labels::default() };
+    let ran = run_with(&world, both, silent);
+    assert_eq!(ran.state.declined, [ran.asked[4].clone()]);
+    for (annotated, pseudo) in &ran.seen[2..] {
+        let mut all: Vec<&SampleId> = annotated.iter().map(|a| &a.id).collect();
+        all.extend(pseudo.iter().map(PseudoSample::id));
+        assert!(!all.contains(&&ran.asked[4]));
+        all.sort();
+        assert!(all.windows(2).all(|two| two[0] != two[1]));
+    }
+}
+
+/// Of each sample a ledger says what it was used with, and audits the right pseudo-labels.
+fn told_apart(ran: &Ran) {
     let mut annotated_in = BTreeMap::new();
     let mut pseudo_in = BTreeMap::<&SampleId, Vec<usize>>::new();
     let mut audits = 0;
