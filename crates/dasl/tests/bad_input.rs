@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use dasl_volume::{PointMm, nifti};
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
-use made_up::{CONFIG, Ran, copy, only, run, slice, xml};
+use made_up::{CONFIG, Ran, copy, import, only, run, slice, xml};
 use tempfile::TempDir;
 
 /// What these tests share.
@@ -41,10 +41,6 @@ fn bench() -> &'static Bench {
         train(&bench.config, &bench.model).done();
         bench
     })
-}
-
-fn import(source: &Path, out: &Path) -> Ran {
-    run(["import", "lidc", "--spacing", "2", text(source), "--out", text(out)])
 }
 
 /// `dasl train` where `bench()` is not ready yet.

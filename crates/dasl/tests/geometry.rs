@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use dasl_volume::dataset::Dataset;
 use dasl_volume::{CtVolume, LabelVolume, PointMm, VoxelPos, dicom, nifti};
-use made_up::{CONFIG, only, run};
+use made_up::{CONFIG, import, only, run};
 
 struct Bench {
     folder: PathBuf,
@@ -31,8 +31,7 @@ fn bench() -> &'static Bench {
         fs::write(at("config.toml"), CONFIG).unwrap();
         let [source, dataset, model, config, found] =
             ["source", "dataset", "model", "config.toml", "found"].map(at);
-        let import = ["import", "lidc", "--spacing", "2", text(&source), "--out", text(&dataset)];
-        run(import).done();
+        import(&source, &dataset).done();
         let train = ["train", text(&dataset), "--preset", "tiny", "--config", text(&config)];
         run(train.iter().chain(&["--out", text(&model)])).done();
         segment(&series[0], &model, &found, "0");

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use dasl_volume::dataset::Dataset;
 use dasl_volume::{Geometry, LabelVolume, nifti};
-use made_up::{Ran, run};
+use made_up::{Ran, import, run};
 use serde_json::Value;
 
 const CONFIG: &str = "[train]\npatch = 32\nwarm_up = 2\n[infer]\ntile = 64\nborder = 8\n\
@@ -31,7 +31,7 @@ fn bench() -> &'static Bench {
         made_up::scans(&source, 2, 4);
         let config = folder.join("config.toml");
         fs::write(&config, CONFIG).unwrap();
-        run(["import", "lidc", "--spacing", "2", text(&source), "--out", text(&dataset)]).done();
+        import(&source, &dataset).done();
         Bench { dataset, config, _lock: lock }
     })
 }

@@ -75,7 +75,7 @@ fn what_can_not_be_compared() {
     let readers =
         |src: &Path, more: &[&str]| run(["evaluate", "readers", text(src)].iter().chain(more));
     let dataset = folder.path().join("dataset");
-    run(["import", "lidc", text(&source), "--spacing", "2", "--out", text(&dataset)]).done();
+    made_up::import(&source, &dataset).done();
     readers(&dataset, &[]).failed(&[text(&dataset), "keeps the consensus only"]);
 
     let table = folder.path().join("slices.csv");

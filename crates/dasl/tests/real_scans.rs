@@ -205,7 +205,7 @@ fn a_real_scans_label_map_lies_on_its_own_grid() {
     fs::write(at("config.toml"), config).unwrap();
     let [source, made, config, model, out] =
         ["source", "made", "config.toml", "model", "out"].map(at);
-    run(["import", "lidc", "--spacing", "2", text(&source), "--out", text(&made)]).done();
+    made_up::import(&source, &made).done();
     let train = ["train", text(&made), "--preset", "tiny", "--config", text(&config)];
     run(train.iter().chain(&["--out", text(&model)])).done();
 

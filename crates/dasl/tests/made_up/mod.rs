@@ -66,18 +66,21 @@ fn patients(config: &PhantomConfig, root: &Path, seed: u64, count: usize) -> Vec
     patients.iter().map(|patient| only(&only(&root.join(patient)))).collect()
 }
 
+/// Imports LIDC scans on a grid of 2 mm.
+pub fn import(source: &Path, out: &Path) -> Ran {
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    run(["import", "lidc", "--spacing", "2", &text(source), "--out", &text(out)])
+}
+
 /// A network trained for a second on a folder of scans, in `folder`.
 pub fn model(folder: &Path, source: &Path) -> PathBuf {
     let [dataset, model, config] =
         ["dataset", "model", "config.toml"].map(|name| folder.join(name));
     fs::write(&config, CONFIG).unwrap();
     let text = |path: &Path| path.to_str().unwrap().to_owned();
-    let (source, dataset) = (text(source), text(&dataset));
-    run(["import", "lidc", "--spacing", "2", &source, "--out", &dataset]).done();
-    let config = text(&config);
-    let train =
-        ["train", &dataset, "--preset", "tiny", "--config", &config, "--out", &text(&model)];
-    run(train).done();
+    import(source, &dataset).done();
+    let [dataset, config, out] = [&dataset, &config, &model].map(|path| text(path));
+    run(["train", &dataset, "--preset", "tiny", "--config", &config, "--out", &out]).done();
     model
 }
 
