@@ -9,12 +9,14 @@ use dasl_lidc::Rule;
 use dasl_net::config::Preset;
 use dasl_net::device::{Device, GpuError, gpu};
 
-use crate::command::segment::MIN_DIAMETER_MM;
 use crate::oracle_choice::OracleChoice;
 use crate::shard::Shard;
 pub use evaluation::{
     BootstrapArgs, EvaluateArgs, EvaluateReadersArgs, EvaluateSamplesArgs, EvaluateWhat, FrocArgs,
 };
+
+/// Nodules are 3 mm and more (paper); what is smaller is dropped by default.
+pub const MIN_DIAMETER_MM: f64 = 3.0;
 
 /// Outlines pulmonary nodules in chest CT, and learns to from few annotations.
 #[derive(Debug, Parser)]

@@ -13,13 +13,13 @@ use dasl_phantom::{PhantomConfig, cohort};
 use dasl_volume::dataset::Dataset;
 use dasl_volume::dicom::read_folder;
 
-use super::evaluate::evaluate;
+use super::evaluate::{self, evaluate};
 use super::import_lidc::import;
 use super::learn::learn;
-use super::segment::{Identity, MIN_DIAMETER_MM, MadeWith, Scan, segment, write};
-use super::{evaluate as evaluation_text, learn as learn_text};
+use super::segment::{Identity, MadeWith, Scan, segment, write};
+use super::status::rounds;
 use crate::Outcome;
-use crate::args::{BootstrapArgs, DemoArgs};
+use crate::args::{BootstrapArgs, DemoArgs, MIN_DIAMETER_MM};
 use crate::config_file::Settings;
 use crate::model::Model;
 use crate::progress::bar;
@@ -70,7 +70,7 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Outcome> {
     progress.finish_and_clear();
     let bootstrap = BootstrapArgs { bootstrap: RESAMPLES, seed: args.seed };
     let mut evaluation = evaluate(&found, &reference, bootstrap)?;
-    evaluation_text::write(&found, &mut evaluation)?;
+    evaluate::write(&found, &mut evaluation)?;
     let report = report::write(&[folder.root().to_path_buf(), found], out)?.report;
 
     if json {
@@ -79,8 +79,8 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Outcome> {
         });
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else {
-        println!("{}\n", learn_text::render(&state));
-        println!("{}\n", evaluation_text::render(&evaluation));
+        println!("{}\n", rounds(&state));
+        println!("{}\n", evaluate::render(&evaluation));
         println!("report: {} ({:.0} s)", report.display(), start.elapsed().as_secs_f64());
     }
     Ok(Outcome::Done)

@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use dasl_learn::sample::SampleId;
-use dasl_learn::state::{RoundRecord, RunState};
+use dasl_learn::state::RunState;
 use dasl_learn::{Event, Observer, Run, Strategy};
 use dasl_net::Device;
 use dasl_volume::dataset::Dataset;
 use indicatif::ProgressBar;
 
-use super::status::Waiting;
+use super::status::{Waiting, rounds};
 use super::train::{New, resolve};
 use crate::Outcome;
 use crate::annotation_store::AnnotationStore;
@@ -25,7 +25,6 @@ use crate::progress::bar;
 use crate::queue::QueueOracle;
 use crate::run_folder::RunFolder;
 use crate::split::Split;
-use crate::table;
 
 /// Runs the command.
 ///
@@ -44,7 +43,7 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
         let result = serde_json::json!({ "history": state.history, "waiting": waiting });
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else if !state.history.is_empty() {
-        println!("{}", render(&state));
+        println!("{}", rounds(&state));
         println!("weights: {}", folder.weights().display());
     }
     let Some(waiting) = waiting else { return Ok(Outcome::Done) };
@@ -234,25 +233,4 @@ impl Observer for Watcher<'_> {
         }
         ControlFlow::Continue(())
     }
-}
-
-/// The rounds as a table.
-pub fn render(state: &RunState) -> String {
-    let header =
-        ["round", "does", "annotated", "pseudo", "sum v", "lambda", "Dice", "TP Dice", "hit rate"];
-    let row = |r: &RoundRecord| {
-        let figure = |name: &str| table::figure(r.score.figures.get(name).copied());
-        vec![
-            r.round.to_string(),
-            r.kind.to_string(),
-            r.annotated.to_string(),
-            r.pseudo.to_string(),
-            format!("{:.1}", r.weight_sum),
-            format!("{:.4}", r.lambda),
-            figure("dice"),
-            figure("tp_dice"),
-            figure("hit_rate"),
-        ]
-    };
-    table::render(&header, &state.history.iter().map(row).collect::<Vec<_>>())
 }

@@ -21,13 +21,11 @@ use crate::paste::{Nodule, paste};
 use crate::progress::bar;
 use crate::table;
 use batch::{Batch, Entry};
-pub use output::{Identity, LABELS, MadeWith, SCAN, ScanNote, write};
-pub use scan::Scan;
+pub use output::{LABELS, MadeWith, SCAN, ScanNote, write};
+pub use scan::{Identity, Scan};
 
 /// Colour of what the network outlines.
 pub const PREDICTION: [u8; 3] = [255, 196, 0];
-/// Nodules are 3 mm and more (paper); what is smaller is dropped by default.
-pub const MIN_DIAMETER_MM: f64 = 3.0;
 /// Of more scans no table is printed.
 const MOST_IN_TABLE: usize = 20;
 

@@ -4,16 +4,16 @@ use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use dasl_learn::state::{Phase, RunState};
+use dasl_learn::state::{Phase, RoundRecord, RunState};
 use dasl_learn::{FinishReason, Run, SampleId};
 use serde::Serialize;
 
-use super::learn::render;
 use crate::Outcome;
 use crate::args::StatusArgs;
 use crate::oracle_choice::OracleChoice;
 use crate::queue::refused_name;
 use crate::run_folder::RunFolder;
+use crate::table;
 
 /// What a reader has to do before a run can go on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -75,7 +75,7 @@ struct Status<'a> {
     lambda: f64,
     best_round: Option<usize>,
     waiting: Option<Waiting>,
-    history: &'a [dasl_learn::RoundRecord],
+    history: &'a [RoundRecord],
 }
 
 /// Runs the command.
@@ -96,7 +96,7 @@ pub fn run(args: &StatusArgs, json: bool) -> Result<Outcome> {
     }
     println!("{}", render_status(&status));
     if !state.history.is_empty() {
-        println!("\n{}", render(&state));
+        println!("\n{}", rounds(&state));
     }
     Ok(Outcome::Done)
 }
@@ -173,4 +173,25 @@ fn render_status(status: &Status<'_>) -> String {
         lines.push(format!("best       round {round}"));
     }
     lines.join("\n")
+}
+
+/// The rounds as a table.
+pub fn rounds(state: &RunState) -> String {
+    let header =
+        ["round", "does", "annotated", "pseudo", "sum v", "lambda", "Dice", "TP Dice", "hit rate"];
+    let row = |r: &RoundRecord| {
+        let figure = |name: &str| table::figure(r.score.figures.get(name).copied());
+        vec![
+            r.round.to_string(),
+            r.kind.to_string(),
+            r.annotated.to_string(),
+            r.pseudo.to_string(),
+            format!("{:.1}", r.weight_sum),
+            format!("{:.4}", r.lambda),
+            figure("dice"),
+            figure("tp_dice"),
+            figure("hit_rate"),
+        ]
+    };
+    table::render(&header, &state.history.iter().map(row).collect::<Vec<_>>())
 }

@@ -9,8 +9,8 @@ use dasl_volume::dicom::{SeriesFiles, read_series};
 use dasl_volume::image_file;
 use sha2::{Digest, Sha256};
 
-use super::output::{Identity, ScanNote};
-use super::scan::Scan;
+use super::output::ScanNote;
+use super::scan::{Identity, Scan};
 use crate::scan_list::ScanList;
 use crate::scan_name;
 use crate::shard::Shard;

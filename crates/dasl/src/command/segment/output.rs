@@ -9,7 +9,7 @@ use dasl_volume::dicom::{Algorithm, Segment, write_segmentation};
 use dasl_volume::{PointMm, nifti, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use super::scan::Scan;
+use super::scan::{Identity, Scan};
 use super::{PREDICTION, Segmented};
 use crate::model::Model;
 use crate::outline_picture::{Outline, extent_mm, picture};
@@ -21,24 +21,6 @@ pub const LABELS: &str = "nodules.nii.gz";
 pub const SCAN: &str = "scan.json";
 /// The same as [`LABELS`] as a DICOM segmentation.
 const SEGMENTATION: &str = "nodules.seg.dcm";
-
-/// What tells a scan from all others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Identity {
-    /// A DICOM series.
-    Series {
-        /// `SeriesInstanceUID`.
-        series_uid: String,
-        /// How many files it has: a series may still be arriving.
-        files: usize,
-    },
-    /// A volume file.
-    File {
-        /// Of its content.
-        sha256: String,
-    },
-}
 
 /// What a result depends on beside the scan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,12 +5,29 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use dasl_volume::dicom::{CtScan, SourceImages};
 use dasl_volume::{CtVolume, Geometry, image_file};
-
-use super::output::Identity;
+use serde::{Deserialize, Serialize};
 
 /// Voxels on the network's grid from which on it can't be held in 2 GB beside the scan; at 1 mm a
 /// space of 50 x 50 x 160 cm.
 const MOST_VOXELS: f64 = 4e8;
+
+/// What tells a scan from all others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Identity {
+    /// A DICOM series.
+    Series {
+        /// `SeriesInstanceUID`.
+        series_uid: String,
+        /// How many files it has: a series may still be arriving.
+        files: usize,
+    },
+    /// A volume file.
+    File {
+        /// Of its content.
+        sha256: String,
+    },
+}
 
 /// A scan to segment.
 pub struct Scan {
