@@ -34,7 +34,7 @@ const TIE: f32 = 1e-4;
 /// keeps the voxel. A mask that has most of its voxels in better ones means the same nodule and is
 /// left out; so is one whose diameter is below `min_diameter_mm` without the voxels that it lost.
 ///
-/// `grid` is the network's grid that the detections lie on.
+/// `grid` is the network's grid, which the detections lie on, or on coarser ones of the same extent.
 pub fn paste(
     detections: &[Detection],
     grid: &Geometry,
@@ -46,7 +46,11 @@ pub fn paste(
     for detection in detections {
         let id = nodules.len() as u16 + 1;
         let size = detection.mask.dim();
-        let from = grid.crop(detection.start, [size.0, size.1, size.2]);
+        let from = match detection.coarser {
+            1 => *grid,
+            coarser => grid.with_spacing(grid.spacing_mm.map(|mm| mm * coarser as f64)),
+        };
+        let from = from.crop(detection.start, [size.0, size.1, size.2]);
         let start = covering(&from, native);
         let target = native.crop(start.0, start.1);
         let map = resample_probability(&Volume::new(detection.mask.clone(), from), &target);
@@ -119,6 +123,7 @@ mod tests {
         let grid = Geometry::axial([20; 3], [1.0; 3], PointMm::new(-5.0, 3.0, 7.0));
         let detection = |score: f64, x: i64, fill: f32| Detection {
             proposal: Proposal { cube: Cube { center: [8.0; 3], edge: 4.0 }, score },
+            coarser: 1,
             start: [8, 8, x],
             mask: Array3::from_elem((4, 4, 4), fill),
         };
@@ -138,12 +143,29 @@ mod tests {
         assert_eq!(labels.voxels[[9, 9, 12]], 0);
     }
 
+    #[test]
+    fn a_voxel_of_a_coarser_mask_is_a_cube_of_voxels() {
+        let grid = Geometry::axial([40; 3], [1.0; 3], PointMm::new(0.0, 0.0, 0.0));
+        let cube = Cube { center: [19.5; 3], edge: 8.0 };
+        let mut mask = Array3::zeros((6, 6, 6));
+        mask.slice_mut(ndarray::s![1..5, 1..5, 1..5]).fill(1.0);
+        let found =
+            Detection { proposal: Proposal { cube, score: 0.9 }, coarser: 2, start: [7; 3], mask };
+        let (labels, nodules) = paste(&[found], &grid, &grid, 3.0);
+        // Cubes 8 to 11 are voxels 16 to 23; interpolation rounds the corners off.
+        let marked = labels.voxels.slice(ndarray::s![16..24, 16..24, 16..24]);
+        assert_eq!(marked.iter().filter(|&&label| label == 1).count(), 512 - 8);
+        assert!((nodules[0].volume_mm3 - 504.0).abs() < 1e-9);
+        assert!((nodules[0].x_mm - 19.5).abs() < 1e-9);
+    }
+
     /// A dropped nodule leaves its voxels to others and no gap in the numbers.
     #[test]
     fn what_is_smaller_than_asked_for_is_dropped() {
         let grid = Geometry::axial([20; 3], [1.0; 3], PointMm::new(0.0, 0.0, 0.0));
         let detection = |score: f64, x: i64, edge: usize| Detection {
             proposal: Proposal { cube: Cube { center: [8.0; 3], edge: 4.0 }, score },
+            coarser: 1,
             start: [8, 8, x],
             mask: Array3::from_elem((edge, edge, edge), 1.0),
         };

@@ -59,6 +59,10 @@ pub struct TrainConfig {
     pub patch: usize,
     /// Share of patches that hold a nodule (paper: 0.7).
     pub positive_share: f64,
+    /// Share of the patches of whole scans that are cut from a grid of 2 or 4 times the spacing, for
+    /// [`InferConfig::coarser`].
+    #[serde(default)]
+    pub coarse_share: f64,
     /// How gradients become steps.
     pub optimizer: Rule,
     /// Peak learning rate.
@@ -99,6 +103,10 @@ pub struct InferConfig {
     /// choice has 1.
     #[serde(default = "mirror::patch_alone")]
     pub flips: usize,
+    /// Coarser grids that whole scans are searched on too, for what is too large for the network's own:
+    /// how many times its spacing each has.
+    #[serde(default)]
+    pub coarser: Vec<usize>,
 }
 
 /// Everything that is written beside the weights.
@@ -130,6 +138,7 @@ impl Config {
             batch: 2,
             patch: 64,
             positive_share: 0.7,
+            coarse_share: 0.0,
             optimizer: Rule::Adam,
             learning_rate: 0.003,
             warm_up: 100,
@@ -148,6 +157,7 @@ impl Config {
             border: 16,
             most: 100,
             flips: 1,
+            coarser: Vec::new(),
         };
         match preset {
             Preset::Tiny => Self {
@@ -226,6 +236,7 @@ impl Config {
         }
         for (name, share) in [
             ("train.positive_share", train.positive_share),
+            ("train.coarse_share", train.coarse_share),
             ("train.momentum", train.momentum),
             ("infer.threshold", self.infer.threshold),
             ("infer.nms_iou", self.infer.nms_iou),
@@ -233,6 +244,9 @@ impl Config {
             if !(0.0..=1.0).contains(&share) {
                 return Err(format!("{name} is {share}: it must lie in 0 to 1"));
             }
+        }
+        if let Some(coarser) = self.infer.coarser.iter().find(|n| !(2..=16).contains(*n)) {
+            return Err(format!("infer.coarser holds {coarser}: it must lie in 2 to 16"));
         }
         if self.net.spacing_mm.is_nan() || self.net.spacing_mm <= 0.0 {
             return Err("net.spacing_mm must be above 0".into());

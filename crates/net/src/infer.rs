@@ -4,8 +4,9 @@ use std::path::Path;
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
+use dasl_volume::blocks::{block_any, block_mean};
 use dasl_volume::{PADDING_HU, crop_padded};
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array3, ArrayView3, CowArray, Ix3};
 
 use crate::anchor::{Anchors, Cube};
 use crate::backbone::Features;
@@ -22,6 +23,9 @@ const ROI_MARGIN: f64 = 1.5;
 /// then 48^3.
 const MIRROR_BORDER: usize = 8;
 
+/// Edge from which on a box counts on a coarser grid, voxels: what is smaller is left to the finer.
+const LEAST_ON_COARSER: f64 = 8.0;
+
 /// A proposal: where and how sure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proposal {
@@ -36,7 +40,9 @@ pub struct Proposal {
 pub struct Detection {
     /// Where and how sure, voxels of the volume.
     pub proposal: Proposal,
-    /// First voxel of the mask's box [z, y, x]; it may lie outside.
+    /// Edge of the cubes of voxels that are one of the mask's: 1, or one of [`InferConfig::coarser`].
+    pub coarser: usize,
+    /// First voxel of the mask's box [z, y, x], in such cubes; it may lie outside.
     pub start: [i64; 3],
     /// Probability of being nodule, [z, y, x].
     pub mask: Array3<f32>,
@@ -109,8 +115,9 @@ impl Segmenter {
         &self.config
     }
 
-    /// Instances in a volume on the network's grid, by falling score. With a lung mask, only
-    /// those centred in it. `progress` hears of tiles done and in total.
+    /// Instances in a volume on the network's grid, by falling score, those that are large also as
+    /// they look on coarser grids. With a lung mask, only those centred in it. `progress` hears of
+    /// tiles done and in total.
     ///
     /// # Shapes
     /// - `ct`, `lung`: [z, y, x]
@@ -120,18 +127,37 @@ impl Segmenter {
         lung: Option<ArrayView3<'_, u8>>,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Vec<Detection> {
-        let shape = [ct.shape()[0], ct.shape()[1], ct.shape()[2]];
-        let region = lung.and_then(bounding_box).unwrap_or(([0; 3], shape));
-        let tiles = tiles(region, &self.config.infer);
+        let infer = &self.config.infer;
+        let mut levels = vec![Level::new(1, CowArray::from(ct), lung.map(CowArray::from), infer)];
+        levels.extend(infer.coarser.iter().map(|&coarser| {
+            let ct = CowArray::from(block_mean(ct, coarser));
+            let lung = lung.map(|lung| CowArray::from(block_any(lung, coarser)));
+            Level::new(coarser, ct, lung, infer)
+        }));
+        let of = levels.iter().map(|level| level.tiles.len()).sum();
+        let (mut done, mut found) = (0, Vec::new());
+        for level in &levels {
+            found.extend(self.search(level, &mut || {
+                progress(done, of);
+                done += 1;
+            }));
+        }
+        progress(of, of);
+        self.best(found)
+    }
+
+    /// Instances of one level, their boxes in voxels of the finest.
+    fn search(&self, level: &Level<'_>, next: &mut dyn FnMut()) -> Vec<Detection> {
+        let ct = level.ct.view();
         let mut found = Vec::new();
-        for (done, tile) in tiles.iter().enumerate() {
-            progress(done, tiles.len());
+        for tile in &level.tiles {
+            next();
             let image = crop_padded(ct, tile.start, tile.shape, PADDING_HU);
             let features = self.features(image.view());
             let kept = self.proposals(&features, tile.shape, self.config.infer.threshold);
             let kept = kept.into_iter().filter(|p| {
                 let at = [0, 1, 2].map(|a| tile.start[a] + p.cube.center[a].round() as i64);
-                tile.owns(at) && inside(at, shape) && in_lung(at, lung)
+                tile.owns(at) && level.admits(at, &p.cube)
             });
             for proposal in suppress(kept.collect(), &self.config.infer) {
                 let mut detection = self.mask(&features, &proposal, tile.shape);
@@ -142,17 +168,22 @@ impl Segmenter {
                 found.push(detection);
             }
         }
-        progress(tiles.len(), tiles.len());
-        let proposals = found.iter().map(|d| d.proposal.clone()).collect();
-        let kept = suppress(proposals, &self.config.infer);
-        let mut kept: Vec<Detection> =
-            kept.iter().filter_map(|p| found.iter().find(|d| d.proposal == *p).cloned()).collect();
-        if self.config.infer.flips > 1 {
-            for detection in &mut kept {
+        let mut found = self.best(found);
+        for detection in &mut found {
+            if self.config.infer.flips > 1 {
                 self.refine(ct, detection);
             }
+            detection.coarser = level.coarser;
+            detection.proposal.cube = level.in_finest(&detection.proposal.cube);
         }
-        kept
+        found
+    }
+
+    /// Of those that overlap the one with the highest score.
+    fn best(&self, found: Vec<Detection>) -> Vec<Detection> {
+        let proposals = found.iter().map(|d| d.proposal.clone()).collect();
+        let kept = suppress(proposals, &self.config.infer);
+        kept.iter().filter_map(|p| found.iter().find(|d| d.proposal == *p).cloned()).collect()
     }
 
     /// The mask of a detection anew, averaged over mirror images of its surroundings.
@@ -220,7 +251,8 @@ impl Segmenter {
     ) -> Detection {
         let (start, size) = roi(proposal, shape, edge);
         let mask = self.mask_at(features, start, size);
-        Detection { proposal: proposal.clone(), start: start.map(|s| s as i64), mask }
+        let start = start.map(|s| s as i64);
+        Detection { proposal: proposal.clone(), coarser: 1, start, mask }
     }
 
     /// The network's output on an RoI of given place and size.
@@ -307,12 +339,46 @@ fn tiles((start, end): ([usize; 3], [usize; 3]), config: &InferConfig) -> Vec<Ti
     out
 }
 
-fn inside(at: [i64; 3], shape: [usize; 3]) -> bool {
-    (0..3).all(|a| at[a] >= 0 && (at[a] as usize) < shape[a])
+/// A volume on one of the grids that it is searched on.
+struct Level<'a> {
+    /// Edge of the cubes of the finest grid's voxels that are one of its own.
+    coarser: usize,
+    ct: CowArray<'a, i16, Ix3>,
+    lung: Option<CowArray<'a, u8, Ix3>>,
+    tiles: Vec<Tile>,
 }
 
-fn in_lung(at: [i64; 3], lung: Option<ArrayView3<'_, u8>>) -> bool {
-    lung.is_none_or(|lung| lung[at.map(|v| v as usize)] != 0)
+impl<'a> Level<'a> {
+    fn new(
+        coarser: usize,
+        ct: CowArray<'a, i16, Ix3>,
+        lung: Option<CowArray<'a, u8, Ix3>>,
+        config: &InferConfig,
+    ) -> Self {
+        let all = [ct.shape()[0], ct.shape()[1], ct.shape()[2]];
+        let region = lung.as_ref().and_then(|lung| bounding_box(lung.view()));
+        let tiles = tiles(region.unwrap_or(([0; 3], all)), config);
+        Self { coarser, ct, lung, tiles }
+    }
+
+    /// Whether a box at a voxel is in the volume, in the lung if that is known, and of a size that
+    /// the level is there for.
+    fn admits(&self, at: [i64; 3], cube: &Cube) -> bool {
+        let shape = self.ct.shape();
+        (0..3).all(|a| at[a] >= 0 && (at[a] as usize) < shape[a])
+            && self.lung.as_ref().is_none_or(|lung| lung[at.map(|v| v as usize)] != 0)
+            && (self.coarser == 1 || cube.edge >= LEAST_ON_COARSER)
+    }
+
+    /// A box in voxels of the finest grid.
+    fn in_finest(&self, cube: &Cube) -> Cube {
+        let times = self.coarser as f64;
+        // The middle of a cube of voxels lies between its first and its last.
+        Cube {
+            center: cube.center.map(|c| c * times + (times - 1.0) / 2.0),
+            edge: cube.edge * times,
+        }
+    }
 }
 
 /// First voxel and one past the last of what is set.
@@ -346,6 +412,60 @@ mod tests {
         };
         let kept = suppress(vec![p(0.0, 0.6), p(1.0, 0.9), p(30.0, 0.5), p(2.0, 0.8)], &config);
         assert_eq!(kept, vec![p(1.0, 0.9), p(30.0, 0.5)]);
+    }
+
+    #[test]
+    fn a_coarser_grid_is_there_for_large_boxes_in_the_lung() {
+        let config = Config::preset(Preset::Small).infer;
+        let mut lung = Array3::zeros((10, 10, 10));
+        lung[[4, 4, 4]] = 1;
+        let ct = Array3::from_elem((10, 10, 10), -800);
+        let level = |coarser| {
+            Level::new(coarser, CowArray::from(&ct), Some(CowArray::from(&lung)), &config)
+        };
+        let cube = |edge| Cube { center: [4.0; 3], edge };
+        assert!(level(1).admits([4; 3], &cube(3.0)) && level(2).admits([4; 3], &cube(8.0)));
+        assert!(!level(2).admits([4; 3], &cube(7.9)));
+        assert!(
+            !level(1).admits([4, 4, 5], &cube(8.0)) && !level(1).admits([4, 4, 10], &cube(8.0))
+        );
+        // Cubes 4 of two voxels are voxels 8 and 9.
+        assert_eq!(level(2).in_finest(&cube(8.0)), Cube { center: [8.5; 3], edge: 16.0 });
+        assert_eq!(level(1).in_finest(&cube(8.0)), cube(8.0));
+    }
+
+    #[test]
+    fn levels_are_searched_one_after_the_other_and_the_best_is_kept() {
+        let device = Device::flex();
+        let mut config = Config::preset(Preset::Tiny);
+        let infer = config.infer.clone();
+        let infer = InferConfig { threshold: 0.0, tile: 32, border: 8, most: 9999, ..infer };
+        config.infer = InferConfig { coarser: vec![2], ..infer };
+        let net = Segmenter::new(NoduleRcnn::new(&config.net, 5, &device), config.clone(), &device);
+        let ct = Array3::from_shape_fn((48, 48, 48), |(z, y, x)| {
+            -900 + 37 * ((3 * z + 5 * y + 7 * x) / 5 % 23) as i16
+        });
+        let search = |coarser: usize| {
+            let ct = CowArray::from(block_mean(ct.view(), coarser));
+            net.search(&Level::new(coarser, ct, None, &config.infer), &mut || {})
+        };
+        let mut told = Vec::new();
+        let all = net.segment(ct.view(), None, &mut |done, of| told.push((done, of)));
+        let of = told.len() - 1;
+        assert!(told.iter().copied().eq((0..=of).map(|done| (done, of))));
+        let coarse = search(2);
+        assert!(!coarse.is_empty() && coarse.iter().all(|d| d.proposal.cube.edge >= 16.0));
+        let either: Vec<Detection> = search(1).into_iter().chain(coarse).collect();
+        assert!(all.iter().all(|found| either.contains(found)));
+        for (i, one) in all.iter().enumerate() {
+            assert!(all[..i].iter().all(|other| other.proposal.score >= one.proposal.score
+                && other.proposal.cube.iou(&one.proposal.cube) <= config.infer.nms_iou));
+        }
+        // What was left out had something better in its place.
+        for lost in either.iter().filter(|found| !all.contains(found)) {
+            assert!(all.iter().any(|kept| kept.proposal.score >= lost.proposal.score
+                && kept.proposal.cube.iou(&lost.proposal.cube) > config.infer.nms_iou));
+        }
     }
 
     proptest! {

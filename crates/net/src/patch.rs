@@ -1,5 +1,6 @@
 //! Training patches: where they are cut, what is known in them, how they are varied.
 
+use dasl_volume::blocks::{block_label, block_mean};
 use dasl_volume::components::components;
 use dasl_volume::dataset::{Dataset, DatasetError, ScanRecord};
 use dasl_volume::resample::{resample_ct, resample_labels};
@@ -21,6 +22,11 @@ const SMALLEST_ZOOM: f64 = 0.75;
 const LARGEST_MM: f64 = 36.0;
 /// Most scaling of a training patch: of it the smallest box is read.
 const LARGEST_ZOOM: f64 = 1.25;
+/// Grids that patches are cut from beside the dataset's own: how many times its spacing they have.
+const COARSER: [usize; 2] = [2, 4];
+/// On a coarser grid a nodule with a smaller edge is neither nodule nor background, voxels: it is
+/// found on a finer one.
+const LEAST_ON_COARSER: usize = 5;
 
 /// A mask and its place, in voxels of the scan.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,11 +118,11 @@ pub fn draw(
         let place = by_weight(&weights, rng);
         return match set.background.get(place) {
             Some(scan) => background_patch(dataset, set, scan, config, rng),
-            None => sample_patch(dataset, without[place - background], config, rng),
+            None => sample_patch(dataset, set, without[place - background], config, rng),
         };
     }
     let sample = pick_sample(dataset, &with, set.annotated_share, rng)?;
-    sample_patch(dataset, sample, config, rng)
+    sample_patch(dataset, set, sample, config, rng)
 }
 
 /// A sample: annotated or not by the set's share, of these by its weight, and larger nodules more
@@ -235,15 +241,20 @@ pub fn sample_center(record: &ScanRecord, label: u16) -> [i64; 3] {
 
 fn sample_patch(
     dataset: &Dataset,
+    set: &TrainingSet,
     sample: &TrainingSample,
     config: &TrainConfig,
     rng: &mut ChaCha8Rng,
 ) -> Result<Patch, DatasetError> {
     let record = dataset.scan(&sample.scan)?;
-    let reach = reach(sample.edge(&record), config.patch);
+    let edge = sample.edge(&record);
+    // Beyond what a reader saw nothing is known.
+    let wide = sample.known == Known::Dataset;
+    let coarser = coarser(&record, config, rng, |by| wide && edge / by >= LEAST_ON_COARSER);
+    let reach = reach(edge.div_ceil(coarser), config.patch) * coarser as i64;
     let center = sample_center(&record, sample.label);
     let center = center.map(|c| c + rng.random_range(-reach..=reach));
-    let mut frame = Frame::draw(center, config, rng);
+    let mut frame = Frame::draw(center, coarser, config, rng);
     if matches!(sample.known, Known::Given(_) | Known::NoNodule) {
         // Beyond its box nothing is known.
         let (first, size) = sample_box(&record, sample.label, config.patch);
@@ -254,6 +265,7 @@ fn sample_patch(
     }
     let ct = dataset.read_ct(&sample.scan, frame.start, frame.shape)?;
     let labels = match &sample.known {
+        Known::Dataset if coarser > 1 => known_labels(dataset, set, &sample.scan, &frame)?,
         Known::Dataset => dataset.read_labels(&sample.scan, frame.start, frame.shape)?,
         Known::Given(mask) | Known::Pseudo(mask) => mask.crop(frame.start, frame.shape),
         Known::NoNodule => Array3::zeros(frame.shape),
@@ -267,6 +279,24 @@ fn reach(nodule: usize, patch: usize) -> i64 {
     let smallest = (patch as f64 / LARGEST_ZOOM) as i64;
     let free = (smallest - nodule as i64) / 2 - 1;
     free.clamp(0, patch as i64 / 4)
+}
+
+/// How many times the dataset's spacing a patch's grid has, of those that will do. Only a whole scan
+/// reaches far enough for more than once.
+fn coarser(
+    record: &ScanRecord,
+    config: &TrainConfig,
+    rng: &mut ChaCha8Rng,
+    will_do: impl Fn(usize) -> bool,
+) -> usize {
+    let fit: Vec<usize> = COARSER.into_iter().filter(|&coarser| will_do(coarser)).collect();
+    // Nothing is drawn where there is no choice.
+    let choice = record.whole && config.coarse_share > 0.0 && !fit.is_empty();
+    if choice && rng.random::<f64>() < config.coarse_share {
+        fit[rng.random_range(0..fit.len())]
+    } else {
+        1
+    }
 }
 
 fn background_patch(
@@ -286,10 +316,21 @@ fn background_patch(
             break;
         }
     }
-    let frame = Frame::draw(center, config, rng);
+    let coarser = coarser(&record, config, rng, |_| true);
+    let frame = Frame::draw(center, coarser, config, rng);
     let ct = dataset.read_ct(scan, frame.start, frame.shape)?;
+    let labels = known_labels(dataset, set, scan, &frame)?;
+    Ok(frame.finish(ct, labels, config, rng))
+}
+
+/// The labels of a box that reaches beyond one sample: only annotated nodules are known.
+fn known_labels(
+    dataset: &Dataset,
+    set: &TrainingSet,
+    scan: &str,
+    frame: &Frame,
+) -> Result<Array3<u16>, DatasetError> {
     let mut labels = dataset.read_labels(scan, frame.start, frame.shape)?;
-    // Only annotated nodules are known; the others are what "probably none" means.
     let known: Vec<u16> = set
         .samples
         .iter()
@@ -298,7 +339,7 @@ fn background_patch(
         .collect();
     labels.mapv_inplace(|label| if known.contains(&label) { label } else { 0 });
     add_given(&mut labels, set, scan, frame.start);
-    Ok(frame.finish(ct, labels, config, rng))
+    Ok(labels)
 }
 
 /// Puts the nodules that readers gave in this run into the labels of a box, each under a number of
@@ -323,19 +364,21 @@ fn add_given(labels: &mut Array3<u16>, set: &TrainingSet, scan: &str, start: [i6
 struct Frame {
     start: [i64; 3],
     shape: [usize; 3],
-    /// Voxels read per voxel of the patch.
+    /// Edge of the cubes of voxels that are made one.
+    coarser: usize,
+    /// Of those voxels so many per voxel of the patch.
     scale: f64,
 }
 
 impl Frame {
     /// Half of the patches are scaled by 0.75 to 1.25.
-    fn draw(center: [i64; 3], config: &TrainConfig, rng: &mut ChaCha8Rng) -> Self {
+    fn draw(center: [i64; 3], coarser: usize, config: &TrainConfig, rng: &mut ChaCha8Rng) -> Self {
         let zoom =
             if rng.random::<bool>() { rng.random_range(SMALLEST_ZOOM..=LARGEST_ZOOM) } else { 1.0 };
         let scale = 1.0 / zoom;
-        let edge = (config.patch as f64 * scale).ceil() as usize;
+        let edge = (config.patch as f64 * scale).ceil() as usize * coarser;
         let start = center.map(|c| c - edge as i64 / 2);
-        Self { start, shape: [edge; 3], scale }
+        Self { start, shape: [edge; 3], coarser, scale }
     }
 
     /// Scales, flips and varies what was read.
@@ -347,10 +390,16 @@ impl Frame {
         config: &TrainConfig,
         rng: &mut ChaCha8Rng,
     ) -> Patch {
+        let (ct, labels) = if self.coarser == 1 {
+            (ct, labels)
+        } else {
+            (block_mean(ct.view(), self.coarser), block_label(labels.view(), self.coarser))
+        };
         let (ct, labels) = if self.scale == 1.0 {
             (ct, labels)
         } else {
-            let from = Geometry::axial(self.shape, [1.0; 3], PointMm::new(0.0, 0.0, 0.0));
+            let shape = self.shape.map(|edge| edge / self.coarser);
+            let from = Geometry::axial(shape, [1.0; 3], PointMm::new(0.0, 0.0, 0.0));
             let to = Geometry { shape: [config.patch; 3], spacing_mm: [self.scale; 3], ..from };
             let ct = resample_ct(&Volume::new(ct, from), &to).voxels;
             (ct, resample_labels(&Volume::new(labels, from), &to).voxels)
@@ -365,7 +414,14 @@ impl Frame {
             (f32::from(hu) + shift_hu + (noise_hu * normal(rng)) as f32) as i16
         });
         let jitter = || rng.random_range(-ROI_JITTER..=ROI_JITTER);
-        assemble(ct.view(), labels.view(), config.mask_crop, jitter)
+        let mut patch = assemble(ct.view(), labels.view(), config.mask_crop, jitter);
+        if self.coarser > 1 {
+            let small = |target: &Target| target.cube.edge < LEAST_ON_COARSER as f64;
+            let (small, targets) = patch.targets.into_iter().partition::<Vec<_>, _>(small);
+            patch.targets = targets;
+            patch.ignored.extend(small.into_iter().map(|target| target.cube));
+        }
+        patch
     }
 }
 

@@ -25,6 +25,11 @@ fn config() -> TrainConfig {
 
 /// Lung in the sample's box, bone outside: a patch that leaves the box shows.
 fn dataset(folder: &std::path::Path) -> Dataset {
+    dataset_with(folder, NODULE)
+}
+
+/// The same with a nodule of another size.
+fn dataset_with(folder: &std::path::Path, nodule_at: std::ops::Range<usize>) -> Dataset {
     let geometry = Geometry::axial(SHAPE, [1.0; 3], PointMm::new(0.0, 0.0, 0.0));
     let nodule = NoduleRecord {
         label: 1,
@@ -33,8 +38,8 @@ fn dataset(folder: &std::path::Path) -> Dataset {
         diameter_mm: 9.9,
         volume_mm3: 512.0,
         native_voxels: 512,
-        box_start: [NODULE.start; 3],
-        box_shape: [NODULE.len(); 3],
+        box_start: [nodule_at.start; 3],
+        box_shape: [nodule_at.len(); 3],
         malignancy: Vec::new(),
         texture: Vec::new(),
     };
@@ -62,7 +67,7 @@ fn dataset(folder: &std::path::Path) -> Dataset {
         if inside(z, 0) && inside(y, 1) && inside(x, 2) { -800 } else { 500 }
     });
     let mut labels = Array3::zeros(SHAPE);
-    labels.slice_mut(s![NODULE, NODULE, NODULE]).fill(1_u16);
+    labels.slice_mut(s![nodule_at.clone(), nodule_at.clone(), nodule_at]).fill(1_u16);
     let lung = Array3::ones(SHAPE);
     let info =
         DatasetInfo { format: 1, dasl_version: "0".into(), spacing_mm: 1.0, rule: "pylidc".into() };
@@ -74,13 +79,50 @@ fn dataset(folder: &std::path::Path) -> Dataset {
 }
 
 fn patches(known: Known, background: bool) -> Vec<Patch> {
+    patches_of(known, background, NODULE, &config())
+}
+
+fn patches_of(
+    known: Known,
+    background: bool,
+    nodule: std::ops::Range<usize>,
+    config: &TrainConfig,
+) -> Vec<Patch> {
     let folder = tempfile::tempdir().unwrap();
-    let dataset = dataset(folder.path());
+    let dataset = dataset_with(folder.path(), nodule);
     let sample = TrainingSample { scan: "S".into(), label: 1, weight: 1.0, known };
     let background = if background { vec!["S".into()] } else { Vec::new() };
     let set = TrainingSet { samples: vec![sample], background, annotated_share: 0.0 };
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    (0..40).map(|_| draw(&dataset, &set, &config(), &mut rng).unwrap()).collect()
+    (0..40).map(|_| draw(&dataset, &set, config, &mut rng).unwrap()).collect()
+}
+
+#[test]
+fn on_coarser_grids_a_nodule_is_smaller_and_a_small_one_neither_nodule_nor_background() {
+    let coarse = TrainConfig { coarse_share: 1.0, ..config() };
+    // 24 voxels, scaled by 0.75 to 1.25, are 12 or 6 on the coarser grids.
+    let of = |known, config: &TrainConfig| patches_of(known, false, 36..60, config);
+    let edges = |patches: &[Patch]| {
+        let all = patches.iter().flat_map(|patch| &patch.targets).map(|t| t.cube.edge);
+        all.fold((f64::MAX, 0.0_f64), |(low, high), edge| (low.min(edge), high.max(edge)))
+    };
+    let (low, high) = edges(&of(Known::Dataset, &coarse));
+    assert!((5.0..=7.0).contains(&low) && (10.0..=16.0).contains(&high), "{low} {high}");
+    assert!(edges(&of(Known::Dataset, &config())).0 > 16.0);
+    // One of 8 voxels is trained on as it is,
+    let small = patches_of(Known::Dataset, false, NODULE, &coarse);
+    assert!(edges(&small).0 > 5.0 && small.iter().all(|patch| patch.ignored.is_empty()));
+    // and where a coarser patch happens to hold it, it is not background.
+    let around = patches_of(
+        Known::Dataset,
+        true,
+        NODULE,
+        &TrainConfig { positive_share: 0.0, ..coarse.clone() },
+    );
+    assert!(edges(&around).0 >= 5.0);
+    assert!(around.iter().any(|patch| patch.ignored.iter().any(|cube| cube.edge < 5.0)));
+    // A reader's answer of this run is known in its box alone.
+    assert!(of(given(), &coarse).iter().all(|p| p.image.iter().all(|&v| v < 0.0)));
 }
 
 /// Two nodules, neither of which the dataset has.

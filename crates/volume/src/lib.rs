@@ -4,6 +4,7 @@
 //! [`geometry`] converts between them.
 
 pub mod atomic_file;
+pub mod blocks;
 pub mod components;
 pub mod dataset;
 pub mod dicom;
