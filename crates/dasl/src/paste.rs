@@ -46,11 +46,8 @@ pub fn paste(
     for detection in detections {
         let id = nodules.len() as u16 + 1;
         let size = detection.mask.dim();
-        let from = match detection.coarser {
-            1 => *grid,
-            coarser => grid.with_spacing(grid.spacing_mm.map(|mm| mm * coarser as f64)),
-        };
-        let from = from.crop(detection.start, [size.0, size.1, size.2]);
+        let coarser = grid.spacing_mm.map(|mm| mm * detection.coarser as f64);
+        let from = grid.with_spacing(coarser).crop(detection.start, [size.0, size.1, size.2]);
         let start = covering(&from, native);
         let target = native.crop(start.0, start.1);
         let map = resample_probability(&Volume::new(detection.mask.clone(), from), &target);

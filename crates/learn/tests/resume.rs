@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use toy::{Fuse, Labels, Logistic, World};
 
-/// Every kind of round, audits, choices by density, and a budget that ends the last active stage.
+/// Every kind of round, audits, pseudo-labels in active rounds, choices by density, and a budget that ends the last active stage.
 fn config() -> LearnConfig {
     LearnConfig {
         initial: 2,
@@ -20,6 +20,7 @@ fn config() -> LearnConfig {
         lambda_0: 0.3,
         alpha: 0.05,
         tau: 3,
+        pseudo_in_active: true,
         budget: Some(4),
         // Descriptors of the toy go to the scratch file.
         descriptor_bytes: 64,
