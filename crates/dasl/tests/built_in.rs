@@ -1,6 +1,7 @@
 //! The network in the binary: segments without a run, and is judged where places are given.
 
 mod made_up;
+mod shared_data;
 
 use std::fs;
 use std::path::Path;
@@ -50,4 +51,20 @@ fn what_does_not_fit_the_network_is_refused() {
     run_in(root, "evaluate samples @dataset").failed(&["2 mm", "--spacing 1"]);
     run_in(root, "evaluate samples @nowhere").failed(&["nowhere"]);
     run_in(root, "evaluate samples @dataset --model @source").failed(&["is no run of dasl"]);
+}
+
+/// The tumour of Lung_Dx-A0001 is about 60 mm wide, more than the network's own grid is good for.
+#[test]
+fn a_mass_is_found_on_a_coarser_grid() {
+    let Some(data) = shared_data::folder("lung-pet-ct-dx-a0001") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    fs::create_dir(root.join("source")).unwrap();
+    shared_data::unpack(&data.join("Lung_Dx-A0001.tar.xz"), &root.join("source"));
+    let found = run_in(root, "--json segment @source --out @found").done().json();
+    let nodules = found["scans"][0]["nodules"].as_array().unwrap();
+    let mass = nodules.iter().find(|n| n["diameter_mm"].as_f64().unwrap() > 45.0).expect("a mass");
+    for (axis, at) in [("x_mm", 48.0), ("y_mm", 200.0), ("z_mm", -209.0)] {
+        assert!((mass[axis].as_f64().unwrap() - at).abs() < 10.0, "{mass}");
+    }
 }
