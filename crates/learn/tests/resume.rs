@@ -11,7 +11,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use toy::{Fuse, Labels, Logistic, World};
 
-/// Every kind of round, audits, pseudo-labels in active rounds, choices by density, and a budget that ends the last active stage.
+/// Every kind of round, audits, pseudo-labels in active rounds, choices by density, and a budget that
+/// ends the last active stage.
 fn config() -> LearnConfig {
     LearnConfig {
         initial: 2,
