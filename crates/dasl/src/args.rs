@@ -329,6 +329,9 @@ pub struct ExperimentArgs {
     /// Folder to write to; runs that are in it already are not repeated
     #[arg(long)]
     pub out: PathBuf,
+    /// Only the I-th of N shares of the runs, for job arrays on the same --out: such as 2/8, I from 1 on
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
     #[command(flatten)]
     pub device: DeviceArgs,
 }

@@ -83,6 +83,23 @@ impl Cell<'_> {
         run_name(self.arm, &self.size(), self.seed)
     }
 
+    /// Whether the initial training of both is the same: what an arm sets apart from it concerns
+    /// the rounds that follow.
+    pub fn begins_as(&self, other: &Self) -> bool {
+        let first = |cell: &Self| {
+            let mut settings = cell.settings.clone();
+            let learn = &mut settings.learn;
+            (learn.round_steps, learn.uncertainty) = (0, Uncertainty::default());
+            let plain = LearnConfig::default();
+            let engine = &mut learn.engine;
+            engine.strategy = plain.strategy;
+            engine.sequence = plain.sequence;
+            engine.pseudo_in_active = plain.pseudo_in_active;
+            settings
+        };
+        self.seed == other.seed && self.initial == other.initial && first(self) == first(other)
+    }
+
     /// Size of the initial set, in words.
     pub fn size(&self) -> String {
         self.initial.map_or(ALL.into(), |n| n.to_string())

@@ -49,6 +49,15 @@ pub enum LearnerError {
     Unknown(SampleId),
 }
 
+/// The initial training of a run, as another can take it over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Begun {
+    /// How it went.
+    pub report: FineTuneReport,
+    /// The round's folder of weights.
+    pub weights: PathBuf,
+}
+
 /// The network in the learning loop.
 pub struct NetworkLearner<'a> {
     dataset: &'a Dataset,
@@ -61,6 +70,8 @@ pub struct NetworkLearner<'a> {
     trainer: Trainer,
     /// The weights that training begins with; `None` for fresh ones.
     pub start: Option<Named>,
+    /// The initial training, where a run that begins alike has done it.
+    pub begun: Option<Begun>,
     /// The weights that were loaded last.
     loaded: Option<PathBuf>,
     /// What a reader answers in this run; `None` where the dataset's labels are revealed.
@@ -80,7 +91,7 @@ impl<'a> NetworkLearner<'a> {
     ) -> Self {
         let trainer = Trainer::new(settings.network(), seed, &device);
         let progress = ProgressBar::hidden();
-        let (start, loaded, annotations) = (None, None, None);
+        let (start, begun, loaded, annotations) = (None, None, None, None);
         Self {
             dataset,
             settings,
@@ -90,6 +101,7 @@ impl<'a> NetworkLearner<'a> {
             device,
             trainer,
             start,
+            begun,
             loaded,
             annotations,
             progress,
@@ -272,6 +284,12 @@ impl Learner for NetworkLearner<'_> {
         pseudo: &[PseudoSample],
         round: usize,
     ) -> Result<FineTuneReport, LearnerError> {
+        if round == 0
+            && let Some(Begun { report, weights }) = self.begun.take()
+        {
+            self.load(&weights)?;
+            return Ok(report);
+        }
         let set = self.training_set(annotated, pseudo)?;
         let learn = &self.settings.learn;
         let (steps, rate) = if round == 0 || learn.anew {

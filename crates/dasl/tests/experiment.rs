@@ -21,9 +21,9 @@ fn experiment(folder: &Path) -> Ran {
     run_in(folder, "experiment @experiment.toml --out @out")
 }
 
-/// The cells of results.csv by line, the header first.
-fn results(folder: &Path) -> Vec<Vec<String>> {
-    let text = fs::read_to_string(folder.join("out/results.csv")).unwrap();
+/// The cells of an experiment's results.csv by line, the header first.
+fn results(folder: &Path, out: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(folder.join(out).join("results.csv")).unwrap();
     text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
 }
 
@@ -37,7 +37,7 @@ fn every_arm_runs_on_a_test_that_it_has_not_seen_and_is_not_repeated() {
     fs::write(root.join("experiment.toml"), EXPERIMENT).unwrap();
     experiment(root).done();
 
-    let rows = results(root);
+    let rows = results(root, "out");
     let column = |name: &str| rows[0].iter().position(|c| c == name).unwrap();
     let cells = |names: &[&str]| -> Vec<String> {
         let row = |row: &Vec<String>| {
@@ -69,6 +69,31 @@ fn every_arm_runs_on_a_test_that_it_has_not_seen_and_is_not_repeated() {
     let seen = ["train", "validation"].into_iter().flat_map(|part| split[part].as_array().unwrap());
     let seen: BTreeSet<&str> = seen.map(|sample| sample["scan"].as_str().unwrap()).collect();
     assert_eq!(seen.len(), 3);
+
+    // Two arms that differ after the initial training share it, in one process and in two, and end
+    // where an arm ends that trains by itself.
+    let seconds = cells(&["round", "seconds"]);
+    assert_eq!(seconds[0], seconds[4]);
+    run_in(root, "experiment --shard 1/2 @experiment.toml --out @shards").done();
+    assert!(!results(root, "shards").iter().any(|row| row[0] == "full"));
+    run_in(root, "experiment --shard 2/2 @experiment.toml --out @shards").done();
+    let random = EXPERIMENT.find("[arms.random]").unwrap();
+    let head = EXPERIMENT.find("[arms.full]").unwrap();
+    let alone = format!("{}{}", &EXPERIMENT[..head], &EXPERIMENT[random..]);
+    fs::write(root.join("alone.toml"), alone).unwrap();
+    run_in(root, "experiment @alone.toml --out @alone").done();
+    let timeless = |out: &str| -> Vec<Vec<String>> {
+        let mut rows = results(root, out);
+        for row in &mut rows {
+            row.pop();
+        }
+        rows
+    };
+    assert_eq!(rows[0].last().unwrap(), "seconds");
+    assert_eq!(timeless("shards"), timeless("out"));
+    assert_eq!(timeless("alone")[1..], timeless("out")[5..]);
+    let weights = |out: &str| fs::read(root.join(out).join("runs/random-2-1/weights.safetensors"));
+    assert_eq!(weights("alone").unwrap(), weights("out").unwrap());
 
     // A run that is done is read, not run: its weights are not needed again.
     let before = fs::read(root.join("out/results.csv")).unwrap();

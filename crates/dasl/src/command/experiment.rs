@@ -1,13 +1,13 @@
 //! `dasl experiment`: arms, sizes of the initial set and seeds against each other on one dataset.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use dasl_learn::ledger::read_ledger;
 use dasl_learn::sample::SampleId;
 use dasl_learn::state::{RoundRecord, RunState};
-use dasl_learn::{Entry, Learner, Usage};
+use dasl_learn::{Entry, Learner, Run, Usage};
 use dasl_net::Device;
 use dasl_volume::dataset::Dataset;
 use dasl_volume::write_atomic;
@@ -18,7 +18,7 @@ use super::train::{SampleScores, validate};
 use crate::Outcome;
 use crate::args::ExperimentArgs;
 use crate::experiment::{Cell, Experiment};
-use crate::network_learner::NetworkLearner;
+use crate::network_learner::{Begun, NetworkLearner};
 use crate::progress::bar;
 use crate::run_folder::RunFolder;
 use crate::split::{Sample, Split};
@@ -95,17 +95,26 @@ impl Row {
 pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
     let experiment = Experiment::read(&args.file)?;
     let dataset = Dataset::open(&experiment.dataset)?;
-    let cells = experiment.cells()?;
-    let progress = bar("experiment", cells.len() as u64);
-    let mut rows = Vec::new();
-    for cell in &cells {
+    let mut cells = experiment.cells()?;
+    for cell in &mut cells {
+        cell.settings.net.spacing_mm = dataset.info().spacing_mm;
+    }
+    let out = Out { cells: &cells, root: &args.out };
+    out.check()?;
+    let takes = |index: usize| args.shard.is_none_or(|shard| shard.takes(index));
+    let own: Vec<&Cell<'_>> =
+        cells.iter().enumerate().filter(|(index, _)| takes(*index)).map(|(_, cell)| cell).collect();
+    let progress = bar("experiment", own.len() as u64);
+    for cell in own {
         progress.set_message(cell.name());
-        let device = args.device.open()?;
-        rows.extend(cell_rows(cell, &experiment, &dataset, &args.out, &device)?);
-        write_rows(&args.out.join(RESULTS), &rows)?;
+        if !out.table(cell).exists() {
+            run_cell(cell, &experiment, &dataset, &out, &args.device.open()?)?;
+        }
+        write_rows(&args.out.join(RESULTS), &out.rows()?)?;
         progress.inc(1);
     }
     progress.finish_and_clear();
+    let rows = out.rows()?;
     if json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else {
@@ -115,28 +124,79 @@ pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// The rows of a run: those it wrote, or those of the run that is done now.
-fn cell_rows(
+/// An experiment's folder, which the processes of several shards may write to.
+struct Out<'a> {
+    cells: &'a [Cell<'a>],
+    root: &'a Path,
+}
+
+impl Out<'_> {
+    fn folder(&self, cell: &Cell<'_>) -> RunFolder {
+        RunFolder::new(&self.root.join(RUNS).join(cell.name()))
+    }
+
+    /// The rounds of a run that is done.
+    fn table(&self, cell: &Cell<'_>) -> PathBuf {
+        self.folder(cell).root().join("rounds.csv")
+    }
+
+    /// Refuses runs that were begun with other settings.
+    fn check(&self) -> Result<()> {
+        for cell in self.cells {
+            let folder = self.folder(cell);
+            if folder.exists() && folder.read_settings()? != cell.settings {
+                bail!(
+                    "{}: this run was begun with other settings: name another --out, or remove the \
+                     folder",
+                    folder.root().display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// All that is done.
+    fn rows(&self) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for cell in self.cells {
+            let table = self.table(cell);
+            if table.exists() {
+                rows.extend(read_rows(&table)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The initial training of a run that is done and begins as this one, and the seconds it took.
+    fn begun(&self, cell: &Cell<'_>) -> Result<Option<(Begun, Option<f64>)>> {
+        for other in self.cells.iter().filter(|other| other.begins_as(cell)) {
+            let (rounds, table) = (self.folder(other).rounds(), self.table(other));
+            if !(table.exists() && rounds.exists()) {
+                continue;
+            }
+            let state = Run::read(&rounds)?;
+            if let Some(record) = state.history.first()
+                && let Some(report) = record.report
+            {
+                let seconds = read_rows(&table)?.first().and_then(|row| row.seconds);
+                let weights = rounds.join(&record.weights);
+                return Ok(Some((Begun { report, weights }, seconds)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Runs what is left of a run and writes the table of its rounds.
+fn run_cell(
     cell: &Cell<'_>,
     experiment: &Experiment,
     dataset: &Dataset,
-    out: &Path,
+    out: &Out<'_>,
     device: &Device,
-) -> Result<Vec<Row>> {
-    let root = out.join(RUNS).join(cell.name());
-    let table = root.join("rounds.csv");
-    let mut settings = cell.settings.clone();
-    settings.net.spacing_mm = dataset.info().spacing_mm;
-    let folder = RunFolder::new(&root);
-    if folder.exists() && folder.read_settings()? != settings {
-        bail!(
-            "{}: this run was begun with other settings: name another --out, or remove the folder",
-            root.display()
-        );
-    }
-    if table.exists() {
-        return read_rows(&table);
-    }
+) -> Result<()> {
+    let settings = &cell.settings;
+    let folder = out.folder(cell);
     let (split, test) = Split::draw_with_test(
         dataset,
         experiment.validation,
@@ -145,24 +205,28 @@ fn cell_rows(
         TEST_SEED,
     )?;
     if !folder.exists() {
-        folder.create(&settings, &split, dataset, cell.seed, None)?;
+        folder.create(settings, &split, dataset, cell.seed, None)?;
     }
     let mut seconds = BTreeMap::new();
     let mut timed = |round, took| {
-        seconds.insert(round, took);
+        seconds.insert(round, Some(took));
         Ok(())
     };
-    let state = learn(dataset, &settings, &split, &folder, device.clone(), &mut timed)?;
+    let (begun, initial_seconds) = out.begun(cell)?.unzip();
+    let state = learn(dataset, settings, &split, &folder, device.clone(), begun, &mut timed)?;
+    if let (Some(own), Some(shared)) = (seconds.get_mut(&0), initial_seconds) {
+        *own = shared;
+    }
     let ledger = read_ledger(&folder.rounds().join("ledger.jsonl"), state.ledger)?;
-    let mut learner =
-        NetworkLearner::new(dataset, settings, &split, state.config.seed, device.clone());
+    let seed = state.config.seed;
+    let mut learner = NetworkLearner::new(dataset, settings.clone(), &split, seed, device.clone());
     let mut rows = Vec::new();
     for record in &state.history {
         let judged = Judged::of(record, &ledger, &mut learner, &folder.rounds(), dataset, &test)?;
-        rows.push(row(cell, &state, record, &ledger, &judged, seconds.get(&record.round).copied()));
+        let took = seconds.get(&record.round).copied().flatten();
+        rows.push(row(cell, &state, record, &ledger, &judged, took));
     }
-    write_rows(&table, &rows)?;
-    Ok(rows)
+    write_rows(&out.table(cell), &rows)
 }
 
 /// What only the experiment may know of a round.

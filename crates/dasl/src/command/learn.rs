@@ -19,7 +19,7 @@ use crate::annotation_store::AnnotationStore;
 use crate::args::LearnArgs;
 use crate::config_file::Settings;
 use crate::curriculum;
-use crate::network_learner::{HiddenLabels, NetworkLearner, ROUND_WEIGHTS};
+use crate::network_learner::{Begun, HiddenLabels, NetworkLearner, ROUND_WEIGHTS};
 use crate::oracle_choice::OracleChoice;
 use crate::progress::bar;
 use crate::queue::QueueOracle;
@@ -35,7 +35,7 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
     let folder = RunFolder::new(&args.out);
     let (settings, split) = begin(args, &folder, &dataset)?;
     let device = args.network.device.open()?;
-    let state = learn(&dataset, &settings, &split, &folder, device, &mut |_, _| Ok(()))?;
+    let state = learn(&dataset, &settings, &split, &folder, device, None, &mut |_, _| Ok(()))?;
     let waiting = Waiting::of(&state, &settings.learn.oracle);
     if json && waiting.is_none() {
         println!("{}", serde_json::to_string_pretty(&state.history)?);
@@ -123,7 +123,7 @@ fn strategies() -> String {
 }
 
 /// Begins the loop, or goes on with it, to its end or until it waits for a reader; leaves the best
-/// round's weights as the run's. `timed` hears of each round's end and the seconds it took in this
+/// round's weights as the run's. `begun` is the initial training where another run has done it; `timed` hears of each round's end and the seconds it took in this
 /// process.
 ///
 /// # Errors
@@ -134,6 +134,7 @@ pub fn learn(
     split: &Split,
     folder: &RunFolder,
     device: Device,
+    begun: Option<Begun>,
     timed: Timed<'_>,
 ) -> Result<RunState> {
     let rounds = folder.rounds();
@@ -152,6 +153,7 @@ pub fn learn(
     let queue_device = device.clone();
     let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed, device);
     learner.start = folder.read_initial()?;
+    learner.begun = begun;
     learner.progress = bar("learn", 1);
     let progress = learner.progress.clone();
     let mut watcher = Watcher { progress, begun: Instant::now(), timed, failure: None };
