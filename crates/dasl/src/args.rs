@@ -47,8 +47,6 @@ pub enum Command {
     Train(TrainArgs),
     /// Learn from few annotations: active and self-paced rounds with a reader, simulated or real
     Learn(LearnArgs),
-    /// Where a run of `dasl learn` stands, also while it goes on
-    Status(StatusArgs),
     /// Compare ways to spend annotations: arms, sizes and seeds over one dataset
     Experiment(ExperimentArgs),
     /// Outline the nodules of scans
@@ -283,12 +281,17 @@ impl DeviceArgs {
 
 /// `dasl learn`
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct LearnArgs {
+    /// What to do instead of learning.
+    #[command(subcommand)]
+    pub what: Option<LearnWhat>,
     /// Dataset folder; its labels are hidden until the simulated reader is asked for them
-    pub dataset: PathBuf,
+    #[arg(required = true)]
+    pub dataset: Option<PathBuf>,
     /// Run folder; a run that is in it goes on where it stood
-    #[arg(long)]
-    pub out: PathBuf,
+    #[arg(long, required = true)]
+    pub out: Option<PathBuf>,
     /// Who annotates: labels (a simulated reader, who reveals the dataset's) or queue:DIR (a
     /// person, who answers in that folder) [default: labels]
     #[arg(long)]
@@ -314,7 +317,15 @@ pub struct LearnArgs {
     pub budget: Option<usize>,
 }
 
-/// `dasl status`
+/// What else there is to do with a run.
+#[derive(Debug, Subcommand)]
+pub enum LearnWhat {
+    /// Where a run stands, also while it goes on: round, annotations spent, what the reader has to
+    /// do, scores
+    Status(StatusArgs),
+}
+
+/// `dasl learn status`
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
     /// Run folder of `dasl learn`

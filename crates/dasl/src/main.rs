@@ -43,6 +43,8 @@ pub enum Outcome {
 }
 
 fn main() -> ExitCode {
+    // Who pipes into `head` has read enough.
+    sigpipe::reset();
     dasl_conv::keep_freed();
     let args = Args::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("DASL_LOG")
@@ -81,7 +83,6 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Train(args) => command::train::run(&args, json),
         Command::Learn(args) => command::learn::run(&args, json),
         Command::Experiment(args) => command::experiment::run(&args, json),
-        Command::Status(args) => command::status::run(&args, json),
         Command::Segment(args) => command::segment::run(&args, json),
         Command::Evaluate(args) => command::evaluate::run(&args, json),
         Command::Export(args) => command::export::run(&args, json),

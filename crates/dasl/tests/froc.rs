@@ -30,6 +30,25 @@ fn froc(root: &Path, more: &str) -> Ran {
     run_in(root, &format!("{words} {more}"))
 }
 
+/// As in `dasl froc ... | head`.
+#[cfg(unix)]
+#[test]
+fn nobody_who_reads_on_is_no_failure() {
+    use std::os::unix::process::ExitStatusExt;
+    const SIGPIPE: i32 = 13;
+
+    let folder = tempfile::tempdir().unwrap();
+    lists(folder.path());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dasl"));
+    command.current_dir(folder.path()).args(["froc", "--marks", "marks.csv"]);
+    command.args(["--annotations", "annotations.csv", "--series", "series.csv"]);
+    let ended = command.stdout(writer).output().unwrap();
+    assert_eq!(ended.status.signal(), Some(SIGPIPE));
+    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
+}
+
 #[test]
 fn made_up_lists_by_hand() {
     let folder = tempfile::tempdir().unwrap();

@@ -201,9 +201,9 @@ fn a_reader_with_little_time_and_wrong_files() {
     let third = reader.learn();
     waits(&third, &["waiting for 2 of 3"]);
     assert!(third.err.contains("several answers"), "{}", third.err);
-    let status = run(["status", text(&reader.run_folder())]).done();
+    let status = run(["learn", "status", text(&reader.run_folder())]).done();
     assert!(status.out.contains("waiting for 2 of 3 (2 refused"), "{}", status.out);
-    let json = run(["--json", "status", text(&reader.run_folder())]).done().json();
+    let json = run(["--json", "learn", "status", text(&reader.run_folder())]).done().json();
     assert_eq!(json["waiting"]["pending"].as_array().unwrap().len(), 2);
     assert_eq!((&json["spent"], &json["round"]), (&0.into(), &0.into()));
 
@@ -226,7 +226,7 @@ fn a_reader_with_little_time_and_wrong_files() {
     // The oracle of a run stays what it is.
     fails(&reader.learn_with("labels"), &["oracle is queue:", "not labels"]);
     reader.learn().done();
-    let status = run(["status", text(&reader.run_folder())]).done();
+    let status = run(["learn", "status", text(&reader.run_folder())]).done();
     assert!(status.out.contains("nothing: the sequence is done"), "{}", status.out);
     assert!(status.out.contains("sum v") && status.out.contains("5 annotations"), "{}", status.out);
 
@@ -330,5 +330,5 @@ fn oracles_and_runs_that_are_none() {
     let ran = reader.learn_with("queue:");
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(ran.err.contains("queue:DIR"), "{}", ran.err);
-    run(["status", text(reader.folder.path())]).failed(&["is no run of dasl"]);
+    run(["learn", "status", text(reader.folder.path())]).failed(&["is no run of dasl"]);
 }

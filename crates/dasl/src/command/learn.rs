@@ -12,11 +12,11 @@ use dasl_net::Device;
 use dasl_volume::dataset::Dataset;
 use indicatif::ProgressBar;
 
-use super::status::{Waiting, rounds};
+use super::status::{self, Waiting, rounds};
 use super::train::{New, resolve};
 use crate::Outcome;
 use crate::annotation_store::AnnotationStore;
-use crate::args::LearnArgs;
+use crate::args::{LearnArgs, LearnWhat};
 use crate::config_file::Settings;
 use crate::curriculum;
 use crate::network_learner::{Begun, HiddenLabels, NetworkLearner, ROUND_WEIGHTS};
@@ -31,8 +31,11 @@ use crate::split::Split;
 /// # Errors
 /// If the dataset can't be read, a setting is wrong, or the run can't be written.
 pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
-    let dataset = Dataset::open(&args.dataset)?;
-    let folder = RunFolder::new(&args.out);
+    let (dataset, folder) = match (&args.what, &args.dataset, &args.out) {
+        (Some(LearnWhat::Status(args)), ..) => return status::run(args, json),
+        (None, Some(dataset), Some(out)) => (Dataset::open(dataset)?, RunFolder::new(out)),
+        _ => bail!("name the dataset and --out: see dasl learn --help"),
+    };
     let (settings, split) = begin(args, &folder, &dataset)?;
     let device = args.network.device.open()?;
     let state = learn(&dataset, &settings, &split, &folder, device, None, &mut |_, _| Ok(()))?;

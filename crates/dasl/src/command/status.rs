@@ -1,4 +1,4 @@
-//! `dasl status`: where a run of `dasl learn` stands, also while another process runs it.
+//! `dasl learn status`: where a run of `dasl learn` stands, also while another process runs it.
 
 use std::fmt;
 use std::path::PathBuf;
