@@ -192,6 +192,7 @@ fn merge(base: &mut toml::Table, over: toml::Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     fn resolve(text: &str) -> Result<Settings> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -206,6 +207,43 @@ mod tests {
         want.train.steps = 7;
         want.learn.engine.initial = 9;
         assert_eq!(got, want);
+    }
+
+    /// The rows of a section of docs/settings.md: setting and value.
+    fn documented(section: &str) -> BTreeMap<String, String> {
+        let text = include_str!("../../../docs/settings.md");
+        let begin = text.split(&format!("## `[{section}]`")).nth(1).unwrap();
+        let rows = begin.split("\n## ").next().unwrap().lines().filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            Some((cells.next()?.trim_end_matches('`').to_owned(), cells.next()?.to_owned()))
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn every_setting_is_in_the_documentation_with_its_value() {
+        let value = |preset| serde_json::to_value(Settings::preset(preset)).unwrap();
+        let (small, tiny) = (value(Preset::Small), value(Preset::Tiny));
+        for section in ["net", "train", "infer", "learn", "learn.engine"] {
+            let place = format!("/{}", section.replace('.', "/"));
+            let [small, tiny] = [&small, &tiny].map(|all| all.pointer(&place).unwrap());
+            let documented = documented(section);
+            let mut names: Vec<&String> = small.as_object().unwrap().keys().collect();
+            names.retain(|name| *name != "engine");
+            names.sort();
+            assert_eq!(names, documented.keys().collect::<Vec<_>>(), "[{section}]");
+            for (name, said) in documented {
+                let numbers: Vec<f64> = said.split(", ").filter_map(|v| v.parse().ok()).collect();
+                for (number, real) in numbers.iter().zip([small, tiny]) {
+                    if let Some(real) = real[&name].as_f64() {
+                        assert!((number - real).abs() < 1e-12, "{section}.{name}: {said}");
+                    }
+                }
+                if let ([one], Some(real)) = (&numbers[..], tiny[&name].as_f64()) {
+                    assert!((one - real).abs() < 1e-12, "{section}.{name} of tiny: {said}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -263,4 +263,16 @@ mod tests {
         assert!(text(format!("test = 1.5\n{TEXT}")).contains("test is 1.5"));
         assert!(text(TEXT.replace("arms.al", "arms.\"a b\"")).contains("\"a b\""));
     }
+
+    #[test]
+    fn every_setting_is_in_the_documentation() {
+        let text =
+            include_str!("../../../docs/settings.md").split("## An experiment's file").nth(1);
+        let experiment = read(TEXT).unwrap();
+        let arm = serde_json::to_value(&experiment.arms["al"]).unwrap();
+        let experiment = serde_json::to_value(&experiment).unwrap();
+        for (name, _) in [&experiment, &arm].into_iter().flat_map(|v| v.as_object().unwrap()) {
+            assert!(text.unwrap().contains(&format!("`{name}`")), "{name}");
+        }
+    }
 }

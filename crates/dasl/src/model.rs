@@ -41,6 +41,9 @@ impl Source {
         let config = folder.read_settings()?.network();
         let path = folder.weights_in_use()?;
         let shown = path.display().to_string();
+        if path == folder.checkpoint() {
+            eprintln!("{shown}: the training is not finished; its last checkpoint is used");
+        }
         let weights = std::fs::read(&path).with_context(|| shown.clone())?;
         Ok(Self { weights: weights.into(), shown, config })
     }

@@ -2,6 +2,7 @@
 
 use dasl_net::infer::Detection;
 use dasl_net::instance::MASK_THRESHOLD;
+use dasl_volume::components::keep_largest;
 use dasl_volume::resample::resample_probability;
 use dasl_volume::{Geometry, LabelVolume, PointMm, Volume, VoxelPos};
 use ndarray::Array3;
@@ -31,7 +32,7 @@ pub struct Nodule {
 const TIE: f32 = 1e-4;
 
 /// Pastes detections, best first, into a label map on `native`; where two overlap, the better one
-/// keeps the voxel. A mask that has most of its voxels in better ones means the same nodule and is
+/// keeps the voxel, and of what is left of a mask its largest body stays. A mask that has most of its voxels in better ones means the same nodule and is
 /// left out; so is one whose diameter is below `min_diameter_mm` without the voxels that it lost.
 ///
 /// `grid` is the network's grid, which the detections lie on, or on coarser ones of the same extent.
@@ -51,20 +52,26 @@ pub fn paste(
         let start = covering(&from, native);
         let target = native.crop(start.0, start.1);
         let map = resample_probability(&Volume::new(detection.mask.clone(), from), &target);
-        let (mut own, mut taken) = (Vec::new(), 0);
-        for ((z, y, x), &p) in map.voxels.indexed_iter() {
+        // The voxel of the scan, if it is one.
+        let native_at = |(z, y, x): (usize, usize, usize)| {
             let at = [z as i64 + start.0[0], y as i64 + start.0[1], x as i64 + start.0[2]];
             let inside = (0..3).all(|a| at[a] >= 0 && (at[a] as usize) < native.shape[a]);
-            if p < MASK_THRESHOLD - TIE || !inside {
-                continue;
-            }
-            let at = at.map(|v| v as usize);
-            if labels[at] == 0 {
-                own.push(at);
-            } else {
-                taken += 1;
-            }
-        }
+            inside.then(|| at.map(|v| v as usize))
+        };
+        let mut taken = 0;
+        let mut free: Vec<bool> = map
+            .voxels
+            .indexed_iter()
+            .map(|(at, &p)| {
+                let at = native_at(at).filter(|_| p >= MASK_THRESHOLD - TIE);
+                let is_taken = at.is_some_and(|at| labels[at] != 0);
+                taken += usize::from(is_taken);
+                at.is_some() && !is_taken
+            })
+            .collect();
+        keep_largest(&mut free, start.1);
+        let voxels = map.voxels.indexed_iter().zip(free).filter(|(_, free)| *free);
+        let own: Vec<[usize; 3]> = voxels.filter_map(|((at, _), _)| native_at(at)).collect();
         let volume = own.len() as f64 * native.voxel_mm3();
         let same = taken > own.len();
         if own.is_empty() || same || dasl_metrics::sphere_diameter_mm(volume) < min_diameter_mm {
@@ -154,6 +161,23 @@ mod tests {
         assert_eq!(marked.iter().filter(|&&label| label == 1).count(), 512 - 8);
         assert!((nodules[0].volume_mm3 - 504.0).abs() < 1e-9);
         assert!((nodules[0].x_mm - 19.5).abs() < 1e-9);
+    }
+
+    /// What a better nodule cuts off of a mask is no part of it.
+    #[test]
+    fn of_a_mask_its_largest_body_stays() {
+        let grid = Geometry::axial([12; 3], [1.0; 3], PointMm::new(0.0, 0.0, 0.0));
+        let detection = |score: f64, x: i64, shape: (usize, usize, usize)| Detection {
+            proposal: Proposal { cube: Cube { center: [4.0; 3], edge: 4.0 }, score },
+            coarser: 1,
+            start: [4, 4, x],
+            mask: Array3::from_elem(shape, 1.0),
+        };
+        let found = [detection(0.9, 4, (1, 1, 1)), detection(0.8, 2, (1, 1, 7))];
+        let (labels, nodules) = paste(&found, &grid, &grid, 0.0);
+        let row: Vec<u16> = labels.voxels.slice(ndarray::s![4, 4, 2..9]).to_vec();
+        assert_eq!(row, [0, 0, 1, 2, 2, 2, 2]);
+        assert!((nodules[1].volume_mm3 - 4.0).abs() < 1e-9 && (nodules[1].x_mm - 6.5).abs() < 1e-9);
     }
 
     /// A dropped nodule leaves its voxels to others and no gap in the numbers.

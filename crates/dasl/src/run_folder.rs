@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config_file::{Settings, in_one_line};
 use crate::model::Finished;
+use crate::out_folder::{self, Kind};
 use crate::split::Split;
 
 /// Where a run comes from.
@@ -92,7 +93,7 @@ impl RunFolder {
     /// Writes what a new run is made of.
     ///
     /// # Errors
-    /// If the folder can't be written.
+    /// If the folder holds something else or can't be written.
     pub fn create(
         &self,
         settings: &Settings,
@@ -101,6 +102,7 @@ impl RunFolder {
         seed: u64,
         start: Option<&Finished>,
     ) -> Result<()> {
+        out_folder::check(&self.root, Kind::Run)?;
         std::fs::create_dir_all(&self.root).with_context(|| self.root.display().to_string())?;
         let origin = Origin {
             dasl_version: env!("CARGO_PKG_VERSION").into(),

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use dasl_volume::dicom::{DicomError, Found, SeriesFiles, find_series, is_localizer};
 use dasl_volume::image_file::{Format, ImageFileError};
 
+use crate::segmented_folder::is_label_map;
 use crate::spoiled::Spoiled;
 
 /// What scans there are. Only headers were read.
@@ -59,12 +60,15 @@ fn without_localizers(series: Vec<SeriesFiles>) -> Vec<SeriesFiles> {
     scans
 }
 
-/// Volume files below a folder, sorted; or the file itself.
+/// Volume files below a folder, sorted, but for what `dasl segment` found in them; or the file itself.
 fn image_files(src: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(src).follow_links(true).sort_by_file_name() {
         let entry = entry.with_context(|| src.display().to_string())?;
-        if entry.file_type().is_file() && Format::of(entry.path()).is_some() {
+        let is_image = entry.file_type().is_file() && Format::of(entry.path()).is_some();
+        // What is named itself is meant.
+        let found = entry.depth() > 0 && is_label_map(entry.path());
+        if is_image && !found {
             files.push(entry.into_path());
         }
     }

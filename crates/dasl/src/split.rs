@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use dasl_volume::dataset::Dataset;
+use dasl_volume::dataset::{Dataset, ScanRecord};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -98,7 +98,28 @@ impl Split {
                 }
             }
         }
+        let apart = |scan: &&ScanRecord| {
+            let patient = scan.patient_id.as_str();
+            tested.contains(patient) || kept.contains(patient)
+        };
+        let (held, trained): (Vec<_>, Vec<_>) = scans.iter().partition(apart);
+        warn_of_shared(&held, &trained);
         Ok((split, test))
+    }
+}
+
+/// Says if scans that are kept for validation or test show patients who are in training scans too, as
+/// composed ones do.
+fn warn_of_shared(held: &[&ScanRecord], trained: &[&ScanRecord]) {
+    let [held, trained] =
+        [held, trained].map(|scans| scans.iter().flat_map(|scan| scan.shows()).collect());
+    let shared: Vec<&&str> = BTreeSet::intersection(&held, &trained).collect();
+    if let Some(first) = shared.first() {
+        tracing::warn!(
+            "composed scans kept for validation or test and those trained on show the same {} \
+             patients, such as {first}: scores will flatter; compose them apart, by --patients",
+            shared.len()
+        );
     }
 }
 

@@ -310,6 +310,20 @@ fn a_run_is_not_written_over() {
 }
 
 #[test]
+fn what_one_command_wrote_is_not_mixed_with_what_another_writes() {
+    let bench = bench();
+    let folder = tempfile::tempdir().unwrap();
+    let (scan, file) = (bench.source.join("PHANTOM-001"), folder.path().join("file"));
+    fs::write(&file, "").unwrap();
+    segment(&scan, &bench.model, &file).failed(&[text(&file), "is a file"]);
+    segment(&scan, &bench.model, &bench.dataset).failed(&[text(&bench.dataset), "a dataset"]);
+    segment(&scan, &bench.model, &bench.model).failed(&[text(&bench.model), "holds a run"]);
+    train(&bench.config, &bench.dataset).failed(&[text(&bench.dataset), "a dataset"]);
+    run(["import", "scans", text(&scan), "--out", text(&bench.model)])
+        .failed(&[text(&bench.model), "holds a run"]);
+}
+
+#[test]
 fn a_dataset_that_is_none_or_another() {
     let bench = bench();
     let out = tempfile::tempdir().unwrap();

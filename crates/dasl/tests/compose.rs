@@ -259,6 +259,11 @@ fn a_seed_determines_all_and_what_is_there_stays() {
     let all = ["a", "b", "c"].map(|name| bytes(&folder.path().join(name)));
     assert_eq!(all[0], all[1]);
     assert_ne!(all[0], all[2]);
+    // Both show the same patients, so one of them can't judge what was trained on the other.
+    fs::write(folder.path().join("short.toml"), "[train]\nsteps = 1\npatch = 32\n").unwrap();
+    let train = "train @a --preset tiny --config @short.toml --validation 0.5 --out @run";
+    let ran = made_up::run_in(folder.path(), train).done();
+    assert!(ran.err.contains("scores will flatter"), "{}", ran.err);
     let again = compose(&folder, "a", settings).done();
     assert!(again.out.contains("2 there already"), "{}", again.out);
     // A killed command's missing scan comes out as it was.

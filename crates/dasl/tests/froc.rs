@@ -89,7 +89,8 @@ fn another_system_and_none() {
     let value = froc(root, "--json --against @silent.csv --bootstrap 200").done().json();
     assert_eq!(value["against"]["cpm"], 0.0);
     assert_eq!(value["cpm_difference"]["difference"], value["cpm"]);
-    assert!(value["cpm_difference"]["p"].as_f64().unwrap() < 0.02);
+    // As good as chance can be against four scans.
+    assert_eq!(value["cpm_difference"]["p"], 0.125);
     let same = froc(root, "--json --against @marks.csv --bootstrap 50").done().json();
     assert_eq!(same["cpm_difference"]["p"], 1.0);
     let text = froc(root, "--against @silent.csv").done().out;

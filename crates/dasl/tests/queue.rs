@@ -276,6 +276,7 @@ fn a_pool_smaller_than_asked_for_is_asked_as_it_is() {
     let count = reader.questions().len();
     assert!((3..500).contains(&count));
     waits(&ran, &[&format!("waiting for {count} of {count}")]);
+    assert!(ran.err.contains("give a smaller --initial"), "{}", ran.err);
 }
 
 #[test]

@@ -124,6 +124,14 @@ fn a_killed_training_goes_on_as_if_nothing_had_been() {
     run(&resume).done();
     same(&whole, &pieces);
 
+    // It takes no other settings: those that are written hold, or it says so.
+    let config = folder.path().join("longer.toml");
+    fs::write(&config, "[train]\nsteps = 99\n").unwrap();
+    let longer = [&resume[..], &words(&["--config", text(&config)])].concat();
+    run(&longer).failed(&["other settings", "--from"]);
+    fs::write(&config, "[train]\nstep = 99\n").unwrap();
+    run(&longer).failed(&["longer.toml", "step"]);
+
     let other = folder.path().join("other");
     run(train(&other, &["--seed", "8"])).done();
     assert_ne!(files(&other)[Path::new("log.csv")], files(&whole)[Path::new("log.csv")]);

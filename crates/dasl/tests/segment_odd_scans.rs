@@ -133,7 +133,7 @@ fn three_slices() {
 
 #[test]
 fn one_voxel_in_plane() {
-    has_a_result(&volume([20, 1, 1], [2.0; 3], |[z, ..]| z as i16));
+    has_a_result(&volume([20, 1, 1], [2.0; 3], |[z, ..]| z as i16 - 900));
 }
 
 #[test]
@@ -155,6 +155,16 @@ fn constant_voxels_are_refused() {
         let ct = volume([20, 80, 80], [3.0; 3], |_| value);
         is_refused(&ct, &["every voxel is", "export the scan again"]);
     }
+}
+
+#[test]
+fn what_is_not_in_hounsfield_units_is_refused_and_not_without_nodules() {
+    let words = ["no chest in Hounsfield units", "export it again"];
+    // As unsigned numbers are stored, with padding beyond the scan; a scale forgotten; a label map.
+    let offset = |at: [f64; 3]| if at[1].abs() > 95.0 { -2000 + 1024 } else { chest(at) + 1024 };
+    is_refused(&volume([40, 108, 160], [6.0, 2.0, 2.0], offset), &[&words[..], &["1064"]].concat());
+    is_refused(&volume([40, 54, 80], [6.0, 4.0, 4.0], |at| chest(at) / 1000), &words);
+    is_refused(&volume([40, 54, 80], [6.0, 4.0, 4.0], |at| i16::from(chest(at) > 0)), &words);
 }
 
 #[test]

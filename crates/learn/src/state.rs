@@ -215,11 +215,12 @@ impl RunState {
         self.config.budget.map(|budget| budget.saturating_sub(self.spent))
     }
 
-    /// The finished round with the best validation score; of equal ones the first.
+    /// The finished round with the best validation score; of equal ones the last, which
+    /// has seen most: without validation that is the last of all.
     pub fn best(&self) -> Option<&RoundRecord> {
         self.history
             .iter()
-            .reduce(|best, r| if r.score.value > best.score.value { r } else { best })
+            .reduce(|best, r| if r.score.value >= best.score.value { r } else { best })
     }
 
     /// Closes the round in progress: moves to the next round of the stage, to the next stage that

@@ -40,18 +40,20 @@ pub struct Difference {
     /// 95% interval of the difference.
     pub interval: Interval,
     /// Two-sided p of "no difference": twice the smaller share of resamples at or beyond 0 on one
-    /// side, (1 + how many) / (1 + resamples), at most 1.
+    /// side, (1 + how many) / (1 + resamples), at most 1; not below 2^(1 - scans), the least that a
+    /// sign test of so few pairs can give.
     pub p: f64,
 }
 
 impl Difference {
-    /// From the difference and that of each resample; `None` without resamples.
-    pub fn of(difference: f64, resampled: Vec<f64>) -> Option<Self> {
+    /// From the difference over `scans` scans and that of each resample; `None` without resamples.
+    pub fn of(difference: f64, scans: usize, resampled: Vec<f64>) -> Option<Self> {
         let share = |side: fn(&f64) -> bool| {
             let beyond = resampled.iter().filter(|d| side(d)).count();
             (1 + beyond) as f64 / (1 + resampled.len()) as f64
         };
-        let p = (2.0 * share(|d| *d <= 0.0).min(share(|d| *d >= 0.0))).min(1.0);
+        let p = 2.0 * share(|d| *d <= 0.0).min(share(|d| *d >= 0.0));
+        let p = p.max(2.0 * 0.5_f64.powf(scans as f64)).min(1.0);
         Some(Self { difference, p, interval: Interval::of(resampled)? })
     }
 }
@@ -101,7 +103,8 @@ pub fn mean_difference(
     let difference = |pairs: &Vec<(f64, f64)>| pairs.iter().map(|(a, b)| a - b).sum();
     let sums: Vec<(f64, u32)> = scans.iter().map(|s| (difference(s), s.len() as u32)).collect();
     let resampled = resampled_means(&sums, resamples, seed)?;
-    Difference::of(mean_of(&sums, &vec![1; sums.len()]), resampled)
+    let paired = sums.iter().filter(|(_, pairs)| *pairs > 0).count();
+    Difference::of(mean_of(&sums, &vec![1; sums.len()]), paired, resampled)
 }
 
 /// Resampled means of what the scans (sum, count) hold; `None` if they hold nothing.
@@ -140,12 +143,14 @@ mod tests {
     #[test]
     fn p_by_hand() {
         let resampled = [vec![-1.0; 4], vec![0.0; 5], vec![1.0; 90]].concat();
-        let found = Difference::of(0.8, resampled).expect("resamples");
+        let found = Difference::of(0.8, 40, resampled.clone()).expect("resamples");
         // At or below 0: 9 of 99.
         assert!((found.p - 2.0 * 10.0 / 100.0).abs() < 1e-15);
-        let same = Difference::of(0.0, vec![0.0; 50]).expect("resamples");
+        let few = Difference::of(0.8, 2, resampled).expect("resamples");
+        assert!((few.p - 0.5).abs() < 1e-15, "of two scans both are better by chance as often");
+        let same = Difference::of(0.0, 40, vec![0.0; 50]).expect("resamples");
         assert!((same.p - 1.0).abs() < 1e-15);
-        assert_eq!(Difference::of(0.0, Vec::new()), None);
+        assert_eq!(Difference::of(0.0, 40, Vec::new()), None);
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub fn cpm_difference(
             cpm_of(a, times) - cpm_of(b, times)
         })
         .collect();
-    Ok(Difference::of(a.froc().cpm - b.froc().cpm, resampled))
+    Ok(Difference::of(a.froc().cpm - b.froc().cpm, a.scans().len(), resampled))
 }
 
 fn has_nodules(ranking: &Ranking, times: &[u32]) -> bool {

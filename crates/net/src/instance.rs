@@ -1,6 +1,6 @@
 //! What makes an instance of a map of probabilities.
 
-use dasl_volume::components::components;
+use dasl_volume::components::keep_largest;
 use ndarray::{Array3, Axis};
 
 /// A voxel is nodule from this probability on.
@@ -9,11 +9,10 @@ pub const MASK_THRESHOLD: f32 = 0.5;
 /// A nodule is one body: what the mask holds beside the largest one is set to 0.
 pub fn keep_largest_body(mask: &mut Array3<f32>) {
     let shape = [mask.shape()[0], mask.shape()[1], mask.shape()[2]];
-    let inside: Vec<bool> = mask.iter().map(|&p| p >= MASK_THRESHOLD).collect();
-    let bodies = components(&inside, shape);
-    let Some(&(largest, _)) = bodies.by_size.first() else { return };
-    for (p, body) in mask.iter_mut().zip(bodies.labels) {
-        if body != 0 && body != largest {
+    let mut inside: Vec<bool> = mask.iter().map(|&p| p >= MASK_THRESHOLD).collect();
+    keep_largest(&mut inside, shape);
+    for (p, inside) in mask.iter_mut().zip(inside) {
+        if *p >= MASK_THRESHOLD && !inside {
             *p = 0.0;
         }
     }

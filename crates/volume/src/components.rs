@@ -61,6 +61,18 @@ pub fn components(mask: &[bool], shape: [usize; 3]) -> Components {
     Components { labels, by_size }
 }
 
+/// Leaves of a mask its largest body, of two equal ones the first.
+///
+/// # Shapes
+/// As for [`components`].
+pub fn keep_largest(mask: &mut [bool], shape: [usize; 3]) {
+    let bodies = components(mask, shape);
+    let largest = bodies.by_size.first().map(|(body, _)| *body);
+    for (inside, body) in mask.iter_mut().zip(bodies.labels) {
+        *inside = Some(body) == largest;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,10 +24,11 @@ use dasl_volume::dataset::{Dataset, ScanRecord};
 use dasl_volume::{Geometry, PointMm, nifti};
 use serde::{Deserialize, Serialize};
 
-use super::segment::{LABELS, SCAN, ScanNote};
+use super::segment::ScanNote;
 use crate::Outcome;
 use crate::args::{BootstrapArgs, EvaluateArgs, EvaluateWhat};
 use crate::progress::bar;
+use crate::segmented_folder::{LABELS, SCAN};
 
 pub use candidates::{Candidate, Fate};
 pub use froc_curve::FrocCurve;
@@ -197,6 +198,9 @@ pub fn evaluate(
         progress.inc(1);
     }
     progress.finish_and_clear();
+    if scans.is_empty() && not_predicted.is_empty() {
+        bail!("{}: no scan is annotated: there is no reference", dataset.root().display());
+    }
     if scans.is_empty() {
         bail!(
             "none of the {} scans of {} has a prediction in {}",

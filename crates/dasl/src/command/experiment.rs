@@ -13,7 +13,7 @@ use dasl_volume::dataset::Dataset;
 use dasl_volume::write_atomic;
 use serde::{Deserialize, Serialize};
 
-use super::learn::learn;
+use super::learn::{learn, warn_if_all_are_initial};
 use super::train::{SampleScores, validate};
 use crate::Outcome;
 use crate::args::ExperimentArgs;
@@ -204,6 +204,9 @@ fn run_cell(
         experiment.test,
         TEST_SEED,
     )?;
+    if let Some(initial) = cell.initial {
+        warn_if_all_are_initial(initial, split.train.len());
+    }
     if !folder.exists() {
         folder.create(settings, &split, dataset, cell.seed, None)?;
     }

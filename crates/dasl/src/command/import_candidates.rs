@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use dasl_volume::dataset::{CandidateRecord, Dataset, DatasetWriter, ScanRecord};
 
-use super::segment::{SCAN, ScanNote};
+use super::segment::ScanNote;
 use crate::Outcome;
 use crate::args::ImportCandidatesArgs;
 use crate::found::{self, Found};
+use crate::segmented_folder::SCAN;
 use crate::table;
 
 /// What became of the scans.

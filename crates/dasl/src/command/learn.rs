@@ -24,7 +24,7 @@ use crate::oracle_choice::OracleChoice;
 use crate::progress::bar;
 use crate::queue::QueueOracle;
 use crate::run_folder::RunFolder;
-use crate::split::Split;
+use crate::split::{Sample, Split};
 
 /// Runs the command.
 ///
@@ -47,7 +47,8 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else if !state.history.is_empty() {
         println!("{}", rounds(&state));
-        println!("weights: {}", folder.weights().display());
+        let of = state.best().map_or(String::new(), |best| format!(", of round {}", best.round));
+        println!("weights: {}{of}", folder.weights().display());
     }
     let Some(waiting) = waiting else { return Ok(Outcome::Done) };
     eprintln!("{waiting}, then run the same command again");
@@ -85,6 +86,7 @@ fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Set
     if let Some(path) = &args.curriculum {
         settings.learn.engine.curriculum = curriculum::read(path, dataset)?;
     }
+    warn_if_all_are_initial(settings.learn.engine.initial, pool(&settings, &split).count());
     folder.create(&settings, &split, dataset, args.network.seed, start.as_ref())?;
     Ok((settings, split))
 }
@@ -119,6 +121,26 @@ fn override_engine(settings: &mut Settings, args: &LearnArgs) -> Result<()> {
     Ok(())
 }
 
+/// The samples that may be asked about.
+fn pool<'a>(settings: &Settings, split: &'a Split) -> impl Iterator<Item = &'a Sample> {
+    // Of a candidate there is no label that a simulated reader could reveal.
+    let asked = match settings.learn.oracle {
+        OracleChoice::Queue(_) => &split.candidates[..],
+        OracleChoice::Labels => &[],
+    };
+    split.train.iter().chain(asked)
+}
+
+/// Says if annotating the initial set leaves nothing to choose from.
+pub fn warn_if_all_are_initial(initial: usize, pool: usize) {
+    if initial >= pool {
+        tracing::warn!(
+            "the initial set, of {initial}, takes all {pool} samples: no active and no self-paced \
+             round will follow; give a smaller --initial"
+        );
+    }
+}
+
 /// The names of all strategies.
 fn strategies() -> String {
     let name = |s: &Strategy| serde_json::to_value(s).ok()?.as_str().map(str::to_owned);
@@ -144,12 +166,13 @@ pub fn learn(
     let mut run = if rounds.join("state.json").exists() {
         Run::open(&rounds)?
     } else {
-        // Of a candidate there is no label that a simulated reader could reveal.
-        let asked = match settings.learn.oracle {
-            OracleChoice::Queue(_) => &split.candidates[..],
-            OracleChoice::Labels => &[],
-        };
-        let pool = split.train.iter().chain(asked).map(|s| SampleId::from(s.name())).collect();
+        let pool: Vec<SampleId> = pool(settings, split).map(|s| SampleId::from(s.name())).collect();
+        if pool.is_empty() && !split.candidates.is_empty() {
+            bail!(
+                "nobody has annotated the dataset's nodules, which --oracle labels would reveal: ask \
+                 a reader with --oracle queue:DIR"
+            );
+        }
         Run::create(&rounds, settings.learn.engine.clone(), pool, Vec::new())?
     };
     let seed = run.state().config.seed;
@@ -182,9 +205,7 @@ pub fn learn(
     }
     watcher.progress.finish_and_clear();
     let state = run.state().clone();
-    // Without validation no round is better than another: the last has seen most.
-    let best = if split.validation.is_empty() { state.history.last() } else { state.best() };
-    if let Some(best) = best {
+    if let Some(best) = state.best() {
         publish(&rounds.join(&best.weights).join(ROUND_WEIGHTS), &folder.weights())?;
     }
     Ok(state)

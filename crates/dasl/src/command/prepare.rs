@@ -13,6 +13,9 @@ use dasl_volume::{CtVolume, LabelVolume, PointMm};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use crate::hounsfield;
+use crate::out_folder::{self, Kind};
+
 /// What is known of a nodule beside its voxels.
 pub struct NoduleFacts {
     /// Its label.
@@ -56,8 +59,10 @@ pub struct Source {
 /// Opens a dataset to add to.
 ///
 /// # Errors
-/// If the folder holds a dataset with another spacing or rule, or another import adds to it.
+/// If the folder holds a run, or a dataset with another spacing or rule, or another import adds to
+/// it.
 pub fn open(out: &Path, spacing_mm: f64, rule: &str) -> Result<DatasetWriter> {
+    out_folder::check(out, Kind::Dataset)?;
     let info = DatasetInfo {
         format: 1,
         dasl_version: env!("CARGO_PKG_VERSION").into(),
@@ -70,8 +75,11 @@ pub fn open(out: &Path, spacing_mm: f64, rule: &str) -> Result<DatasetWriter> {
 /// Resamples a scan, finds its lungs and writes it.
 ///
 /// # Errors
-/// If the dataset can't be written.
+/// If a whole scan's values are no Hounsfield units, or the dataset can't be written.
 pub fn add(dataset: &DatasetWriter, source: &Source) -> Result<ScanRecord> {
+    if source.whole {
+        hounsfield::check(&source.ct)?;
+    }
     let spacing = dataset.info().spacing_mm;
     let native = source.ct.geometry;
     let grid = native.with_spacing([spacing; 3]);

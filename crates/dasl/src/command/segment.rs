@@ -17,11 +17,12 @@ use serde::Serialize;
 use crate::Outcome;
 use crate::args::SegmentArgs;
 use crate::model::Model;
+use crate::out_folder::{self, Kind};
 use crate::paste::{Nodule, paste};
 use crate::progress::bar;
 use crate::table;
 use batch::{Batch, Entry};
-pub use output::{LABELS, MadeWith, SCAN, ScanNote, write};
+pub use output::{MadeWith, ScanNote, write};
 pub use scan::{Identity, Scan};
 
 /// Colour of what the network outlines.
@@ -61,6 +62,7 @@ struct Done {
 /// If the run's network can't be read or the output not be written. A scan that can't be read is
 /// set aside.
 pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
+    out_folder::check(&args.out, Kind::Segmented)?;
     let mut model = Model::of(args.model.as_deref(), &args.device.open()?)?;
     model.segmenter = model.segmenter.with_threshold(args.threshold);
     let made_with = MadeWith::of(&model, args.min_diameter);

@@ -66,7 +66,19 @@ fn begin(
         bail!("{root} holds a run of `dasl learn`: name another --out");
     }
     if args.resume && folder.exists() {
-        return Ok((folder.read_settings()?, folder.read_split()?, folder.read_origin()?.seed));
+        let settings = folder.read_settings()?;
+        let asked = &args.network;
+        let given = asked.config.is_some() || asked.from.is_some();
+        if given && resolve(asked, dataset)?.settings != settings {
+            bail!(
+                "{root} holds a run with other settings, by which --resume goes on: leave --config \
+                 and --from out, or name another --out and begin with --from {root}"
+            );
+        }
+        return Ok((settings, folder.read_split()?, folder.read_origin()?.seed));
+    }
+    if args.resume {
+        eprintln!("{root} holds no run yet: one is begun");
     }
     if folder.exists() {
         bail!("{root} holds a run already: add --resume to go on with it, or name another --out");

@@ -1,7 +1,7 @@
 //! A piece of one scan and how it is mixed into another.
 
 use dasl_metrics::squared_distances_mm2;
-use dasl_volume::components::components;
+use dasl_volume::components::keep_largest;
 use ndarray::{Array3, ArrayView3, ArrayViewMut3, Axis, Zip, s};
 
 use super::block::Block;
@@ -139,10 +139,9 @@ impl Stamp {
         let smooth = mean_of_27(&background.mapv(f32::from));
         let mut seen = self.mask.clone();
         Zip::from(&mut seen).and(&smooth).for_each(|seen, hu| *seen &= *hu <= DENSE_HU);
-        let inside: Vec<bool> = seen.iter().copied().collect();
-        let bodies = components(&inside, self.shape());
-        let Some(&(largest, _)) = bodies.by_size.first() else { return seen };
-        seen.iter_mut().zip(bodies.labels).for_each(|(seen, body)| *seen = body == largest);
+        let mut inside: Vec<bool> = seen.iter().copied().collect();
+        keep_largest(&mut inside, self.shape());
+        seen.iter_mut().zip(inside).for_each(|(seen, inside)| *seen = inside);
         seen
     }
 

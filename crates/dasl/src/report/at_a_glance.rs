@@ -54,8 +54,10 @@ pub fn section(runs: &[Run]) -> Option<Section> {
         (table("Results", &header, &rows))
         @if differ { p { strong { "The evaluations are of different scans." } } }
         p.note {
-            "In brackets 95% intervals, from draws of scans with replacement; ± is the standard "
-            "deviation over nodules. Matching rule: " (first.matching) ". Consensus: "
+            @if all.iter().any(|(_, evaluation)| evaluation.intervals.is_some()) {
+                "In brackets 95% intervals, from draws of scans with replacement. "
+            }
+            "± is the standard deviation over nodules. Matching rule: " (first.matching) ". Consensus: "
             (first.consensus) ". CPM: mean sensitivity at 1/8 to 8 false positives per scan, by "
             "LUNA16's rules."
         }

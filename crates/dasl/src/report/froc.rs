@@ -44,9 +44,12 @@ pub fn section(runs: &[Run]) -> Result<Option<Section>> {
             (chart(&curves).figure()?)
             (table("Sensitivities", &header, &rows))
             p.note {
-                "By LUNA16's rules: a candidate hits the nodule in which its centre lies. The band is "
-                "the 95% interval at each place, from draws of scans with replacement. Candidates "
-                "below the threshold of the segmentation are not in the curve, which stays level "
+                "By LUNA16's rules: a candidate hits the nodule in which its centre lies. "
+                @if curves.iter().any(|(_, _, curve)| curve.intervals.is_some()) {
+                    "The band is the 95% interval at each place, from draws of scans with "
+                    "replacement. "
+                }
+                "Candidates below the threshold of the segmentation are not in the curve, which stays level "
                 "where they end (lowest score: " (lowest.join("; ")) "); "
                 code { "dasl segment --threshold" } " sets another."
             }

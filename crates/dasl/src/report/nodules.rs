@@ -12,8 +12,9 @@ use maud::{Markup, html};
 use super::html::Section;
 use super::run::{Found, Run};
 use crate::command::evaluate::{Evaluated, Evaluation, NoduleFacts};
-use crate::command::segment::{LABELS, PREDICTION};
+use crate::command::segment::PREDICTION;
 use crate::outline_picture::{Outline, Picture, extent_mm, picture};
+use crate::segmented_folder::LABELS;
 
 /// Colour of the readers' consensus.
 const REFERENCE: [u8; 3] = [0, 220, 235];

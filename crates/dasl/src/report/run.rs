@@ -106,8 +106,8 @@ fn read(path: &Path) -> Result<Vec<Found>> {
     if found.is_empty() {
         let why = if path.is_dir() { "is no run" } else { "is no folder" };
         bail!(
-            "{} {why}; name a folder that `dasl train`, `dasl learn`, `dasl experiment` or `dasl \
-             evaluate` wrote to",
+            "{} {why} that a report can show; name a folder that `dasl train`, `dasl learn`, `dasl \
+             experiment` or `dasl evaluate PREDICTIONS DATASET` wrote to",
             path.display()
         );
     }

@@ -144,6 +144,18 @@ pub struct ScanRecord {
     pub composed: Option<ComposedRecord>,
 }
 
+impl ScanRecord {
+    /// The patients whom it shows: of a composed scan also those of its background and of what was
+    /// put into it.
+    pub fn shows(&self) -> impl Iterator<Item = &str> {
+        let composed = self.composed.iter().flat_map(|composed| {
+            let inserted = composed.inserted.iter().map(|inserted| inserted.patient_id.as_str());
+            inserted.chain([composed.background_patient.as_str()])
+        });
+        composed.chain([self.patient_id.as_str()])
+    }
+}
+
 fn yes() -> bool {
     true
 }

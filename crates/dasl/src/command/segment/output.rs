@@ -14,11 +14,8 @@ use super::{PREDICTION, Segmented};
 use crate::model::Model;
 use crate::outline_picture::{Outline, extent_mm, picture};
 use crate::paste::Nodule;
+use crate::segmented_folder::{LABELS, SCAN};
 
-/// The instance label map in a scan's output folder.
-pub const LABELS: &str = "nodules.nii.gz";
-/// What scan an output folder is about; written last, so that a folder with it is whole.
-pub const SCAN: &str = "scan.json";
 /// The same as [`LABELS`] as a DICOM segmentation.
 const SEGMENTATION: &str = "nodules.seg.dcm";
 

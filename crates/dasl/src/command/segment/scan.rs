@@ -7,6 +7,8 @@ use dasl_volume::dicom::{CtScan, SourceImages};
 use dasl_volume::{CtVolume, Geometry, image_file};
 use serde::{Deserialize, Serialize};
 
+use crate::hounsfield;
+
 /// Voxels on the network's grid from which on it can't be held in 2 GB beside the scan; at 1 mm a
 /// space of 50 x 50 x 160 cm.
 const MOST_VOXELS: f64 = 4e8;
@@ -83,6 +85,6 @@ impl Scan {
         {
             bail!("every voxel is {first} HU, so it shows nothing; export the scan again");
         }
-        Ok(())
+        hounsfield::check(&self.ct)
     }
 }
