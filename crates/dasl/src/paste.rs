@@ -32,8 +32,9 @@ pub struct Nodule {
 const TIE: f32 = 1e-4;
 
 /// Pastes detections, best first, into a label map on `native`; where two overlap, the better one
-/// keeps the voxel, and of what is left of a mask its largest body stays. A mask that has most of its voxels in better ones means the same nodule and is
-/// left out; so is one whose diameter is below `min_diameter_mm` without the voxels that it lost.
+/// keeps the voxel, and of what is left of the other its largest body stays. A mask that has most of
+/// its voxels in better ones means the same nodule and is left out; so is one whose diameter is below
+/// `min_diameter_mm` without the voxels that it lost.
 ///
 /// `grid` is the network's grid, which the detections lie on, or on coarser ones of the same extent.
 pub fn paste(
@@ -69,11 +70,11 @@ pub fn paste(
                 at.is_some() && !is_taken
             })
             .collect();
+        let same = taken > free.iter().filter(|free| **free).count();
         keep_largest(&mut free, start.1);
         let voxels = map.voxels.indexed_iter().zip(free).filter(|(_, free)| *free);
         let own: Vec<[usize; 3]> = voxels.filter_map(|((at, _), _)| native_at(at)).collect();
         let volume = own.len() as f64 * native.voxel_mm3();
-        let same = taken > own.len();
         if own.is_empty() || same || dasl_metrics::sphere_diameter_mm(volume) < min_diameter_mm {
             continue;
         }

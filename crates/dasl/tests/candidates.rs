@@ -54,6 +54,9 @@ fn what_was_found_is_asked_about_and_learnt_from() {
     run_in(root, "train @dataset --preset tiny --out @trained").failed(&["no sample to train on"]);
 
     let learn = "learn @dataset --from built-in --config @config.toml --out @run";
+    // A simulated reader has nothing to reveal, and leaves no run.
+    run_in(root, learn).failed(&["nobody has annotated", "--oracle queue:DIR"]);
+    assert!(!root.join("run").exists());
     let mut told = 0;
     // Two by chance, then a self-paced round, then one.
     for _ in 0..2 {

@@ -96,12 +96,6 @@ fn the_loop_learns() {
     let scores: Vec<f64> = ran.state.history.iter().map(|r| r.score.value).collect();
     let (first, last) = (scores[0], scores[scores.len() - 1]);
     assert!(last > first && last > 0.93, "{scores:?}");
-    // Of equal scores, as without validation, the last has seen most.
-    let mut state = ran.state.clone();
-    for record in &mut state.history {
-        record.score.value = 0.0;
-    }
-    assert_eq!(state.best().map(|r| r.round), state.history.last().map(|r| r.round));
 }
 
 #[test]

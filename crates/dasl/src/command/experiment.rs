@@ -105,16 +105,17 @@ pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
     let own: Vec<&Cell<'_>> =
         cells.iter().enumerate().filter(|(index, _)| takes(*index)).map(|(_, cell)| cell).collect();
     let progress = bar("experiment", own.len() as u64);
+    let mut rows = Vec::new();
     for cell in own {
         progress.set_message(cell.name());
         if !out.table(cell).exists() {
             run_cell(cell, &experiment, &dataset, &out, &args.device.open()?)?;
         }
-        write_rows(&args.out.join(RESULTS), &out.rows()?)?;
+        rows = out.rows()?;
+        write_rows(&args.out.join(RESULTS), &rows)?;
         progress.inc(1);
     }
     progress.finish_and_clear();
-    let rows = out.rows()?;
     if json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else {

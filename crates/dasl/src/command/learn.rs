@@ -86,7 +86,14 @@ fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Set
     if let Some(path) = &args.curriculum {
         settings.learn.engine.curriculum = curriculum::read(path, dataset)?;
     }
-    warn_if_all_are_initial(settings.learn.engine.initial, pool(&settings, &split).count());
+    let samples = pool(&settings, &split).count();
+    if samples == 0 && !split.candidates.is_empty() {
+        bail!(
+            "nobody has annotated the dataset's nodules, which --oracle labels would reveal: ask a \
+             reader with --oracle queue:DIR"
+        );
+    }
+    warn_if_all_are_initial(settings.learn.engine.initial, samples);
     folder.create(&settings, &split, dataset, args.network.seed, start.as_ref())?;
     Ok((settings, split))
 }
@@ -148,8 +155,8 @@ fn strategies() -> String {
 }
 
 /// Begins the loop, or goes on with it, to its end or until it waits for a reader; leaves the best
-/// round's weights as the run's. `begun` is the initial training where another run has done it; `timed` hears of each round's end and the seconds it took in this
-/// process.
+/// round's weights as the run's. `begun` is the initial training, where another run has done it;
+/// `timed` hears of each round's end and the seconds it took in this process.
 ///
 /// # Errors
 /// As [`run`].
@@ -166,13 +173,7 @@ pub fn learn(
     let mut run = if rounds.join("state.json").exists() {
         Run::open(&rounds)?
     } else {
-        let pool: Vec<SampleId> = pool(settings, split).map(|s| SampleId::from(s.name())).collect();
-        if pool.is_empty() && !split.candidates.is_empty() {
-            bail!(
-                "nobody has annotated the dataset's nodules, which --oracle labels would reveal: ask \
-                 a reader with --oracle queue:DIR"
-            );
-        }
+        let pool = pool(settings, split).map(|s| SampleId::from(s.name())).collect();
         Run::create(&rounds, settings.learn.engine.clone(), pool, Vec::new())?
     };
     let seed = run.state().config.seed;
