@@ -11,11 +11,12 @@ use dasl_volume::{CtVolume, Geometry, PointMm, Volume, nifti};
 use made_up::{Ran, run};
 use ndarray::Array3;
 
-/// A block of soft tissue in air.
+/// A block of soft tissue in lung, which has not one density.
 fn volume() -> CtVolume {
     let geometry = Geometry::axial([24, 30, 32], [2.5, 2.0, 2.0], PointMm::new(-30.0, 10.0, -5.0));
     let voxels = Array3::from_shape_fn(geometry.shape, |(z, y, x)| {
-        if (8..14).contains(&z) && (9..15).contains(&y) && x > 20 { 40 } else { -850 }
+        let tissue = (8..14).contains(&z) && (9..15).contains(&y) && x > 20;
+        if tissue { 40 } else { -850 - (x % 3) as i16 }
     });
     Volume::new(voxels, geometry)
 }
