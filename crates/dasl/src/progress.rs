@@ -5,7 +5,9 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use indicatif::{
+    HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike,
+};
 
 /// From line to line in the log of a job.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -13,7 +15,7 @@ const PAUSE: Duration = Duration::from_mins(1);
 /// Progress over `total` steps, named after the work.
 pub fn bar(name: &str, total: u64) -> ProgressBar {
     let (target, template) = if io::stderr().is_terminal() {
-        let template = "{prefix:>12} {bar:24} {pos}/{len} [{elapsed} < {eta}] {wide_msg}";
+        let template = "{prefix:>12} {bar:24} {pos}/{len} [{elapsed} < {left}] {wide_msg}";
         (ProgressDrawTarget::stderr(), template)
     } else {
         (Log::target(PAUSE, Box::new(io::stderr())), LINE)
@@ -22,13 +24,23 @@ pub fn bar(name: &str, total: u64) -> ProgressBar {
 }
 
 /// A line of a log.
-const LINE: &str = "{prefix}: {pos} of {len} in {elapsed}, {eta} left; {msg}";
+const LINE: &str = "{prefix}: {pos} of {len} in {elapsed}, {left} left; {msg}";
 
 fn with(target: ProgressDrawTarget, template: &str, name: &str, total: u64) -> ProgressBar {
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = style.with_key("left", left);
     let progress = ProgressBar::with_draw_target(Some(total), target);
     progress.with_style(style).with_prefix(name.to_string())
+}
+
+/// The time left, which nobody knows before the first step.
+fn left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    let written = match state.pos() {
+        0 => write!(out, "?"),
+        _ => write!(out, "{:#}", HumanDuration(state.eta())),
+    };
+    debug_assert!(written.is_ok(), "a string takes all");
 }
 
 /// What is no terminal: of all that would be drawn a line is written after each pause.
@@ -145,6 +157,7 @@ mod tests {
             assert!(line.starts_with("train: ") && line.contains(" of 4 in "), "{line}");
         }
         assert!(text.contains("train: 1 of 4 in 0s") && text.contains("loss 0.5"), "{text}");
+        assert!(text.starts_with("train: 0 of 4 in 0s, ? left"), "{text}");
         assert_eq!(logged(PAUSE), "");
     }
 }
