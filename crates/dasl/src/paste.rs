@@ -53,33 +53,31 @@ pub fn paste(
         let start = covering(&from, native);
         let target = native.crop(start.0, start.1);
         let map = resample_probability(&Volume::new(detection.mask.clone(), from), &target);
-        // The voxel of the scan, if it is one.
-        let native_at = |(z, y, x): (usize, usize, usize)| {
+        let (mut own, mut taken) = (Vec::new(), 0);
+        let mut free = vec![false; map.voxels.len()];
+        for (index, ((z, y, x), &p)) in map.voxels.indexed_iter().enumerate() {
             let at = [z as i64 + start.0[0], y as i64 + start.0[1], x as i64 + start.0[2]];
             let inside = (0..3).all(|a| at[a] >= 0 && (at[a] as usize) < native.shape[a]);
-            inside.then(|| at.map(|v| v as usize))
-        };
-        let mut taken = 0;
-        let mut free: Vec<bool> = map
-            .voxels
-            .indexed_iter()
-            .map(|(at, &p)| {
-                let at = native_at(at).filter(|_| p >= MASK_THRESHOLD - TIE);
-                let is_taken = at.is_some_and(|at| labels[at] != 0);
-                taken += usize::from(is_taken);
-                at.is_some() && !is_taken
-            })
-            .collect();
-        let same = taken > free.iter().filter(|free| **free).count();
+            if p < MASK_THRESHOLD - TIE || !inside {
+                continue;
+            }
+            let at = at.map(|v| v as usize);
+            if labels[at] == 0 {
+                free[index] = true;
+                own.push((index, at));
+            } else {
+                taken += 1;
+            }
+        }
+        let same = taken > own.len();
         keep_largest(&mut free, start.1);
-        let voxels = map.voxels.indexed_iter().zip(free).filter(|(_, free)| *free);
-        let own: Vec<[usize; 3]> = voxels.filter_map(|((at, _), _)| native_at(at)).collect();
+        own.retain(|(index, _)| free[*index]);
         let volume = own.len() as f64 * native.voxel_mm3();
         if own.is_empty() || same || dasl_metrics::sphere_diameter_mm(volume) < min_diameter_mm {
             continue;
         }
         let mut sum = [0.0; 3];
-        for at in &own {
+        for (_, at) in &own {
             labels[*at] = id;
             (0..3).for_each(|a| sum[a] += at[a] as f64);
         }

@@ -11,6 +11,8 @@ use indicatif::{
 
 /// From line to line in the log of a job.
 const PAUSE: Duration = Duration::from_mins(1);
+/// Such a line.
+const LINE: &str = "{prefix}: {pos} of {len} in {elapsed}, {left} left; {msg}";
 
 /// Progress over `total` steps, named after the work.
 pub fn bar(name: &str, total: u64) -> ProgressBar {
@@ -23,9 +25,6 @@ pub fn bar(name: &str, total: u64) -> ProgressBar {
     with(target, template, name, total)
 }
 
-/// A line of a log.
-const LINE: &str = "{prefix}: {pos} of {len} in {elapsed}, {left} left; {msg}";
-
 fn with(target: ProgressDrawTarget, template: &str, name: &str, total: u64) -> ProgressBar {
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -36,11 +35,11 @@ fn with(target: ProgressDrawTarget, template: &str, name: &str, total: u64) -> P
 
 /// The time left, which nobody knows before the first step.
 fn left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
-    let written = match state.pos() {
-        0 => write!(out, "?"),
-        _ => write!(out, "{:#}", HumanDuration(state.eta())),
+    let text = match state.pos() {
+        0 => "?".into(),
+        _ => format!("{:#}", HumanDuration(state.eta())),
     };
-    debug_assert!(written.is_ok(), "a string takes all");
+    out.write_str(&text).unwrap_or_default();
 }
 
 /// What is no terminal: of all that would be drawn a line is written after each pause.

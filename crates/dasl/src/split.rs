@@ -116,8 +116,9 @@ fn warn_of_shared(held: &[&ScanRecord], trained: &[&ScanRecord]) {
     let shared: Vec<&&str> = BTreeSet::intersection(&held, &trained).collect();
     if let Some(first) = shared.first() {
         tracing::warn!(
-            "composed scans kept for validation or test and those trained on show the same {} \
-             patients, such as {first}: scores will flatter; compose them apart, by --patients",
+            "what is kept for validation or test and what is trained on show the same {} patients, \
+             such as {first}, as scans are composed of both: scores will flatter; compose apart, by \
+             --patients",
             shared.len()
         );
     }
