@@ -28,6 +28,7 @@ mod shard;
 mod split;
 mod spoiled;
 mod table;
+mod trained_on;
 
 use std::process::ExitCode;
 

@@ -12,11 +12,14 @@ use dasl_net::weights::{self, Named, WeightsError};
 use sha2::{Digest, Sha256};
 
 use crate::run_folder::RunFolder;
+use crate::trained_on::{self, Patients};
 
 /// Weights of the network in the binary; docs/model-card.md says how they were made.
 const WEIGHTS: &[u8] = include_bytes!("../model/weights.safetensors");
 /// Its configuration.
 const CONFIG: &str = include_str!("../model/config.toml");
+/// Whom it was trained on.
+const TRAINED_ON: &str = include_str!("../model/trained-on.txt");
 
 /// The name of the network in the binary on the command line.
 const BUILT_IN: &str = "built-in";
@@ -27,13 +30,19 @@ struct Source {
     /// Where the weights are from, for errors.
     shown: String,
     config: Config,
+    trained_on: Patients,
 }
 
 impl Source {
     /// The network in the binary.
     fn built_in() -> Result<Self> {
         let config = toml::from_str(CONFIG).context("the configuration in the binary")?;
-        Ok(Self { weights: WEIGHTS.into(), shown: "the weights in the binary".into(), config })
+        Ok(Self {
+            weights: WEIGHTS.into(),
+            shown: "the weights in the binary".into(),
+            config,
+            trained_on: trained_on::listed(TRAINED_ON),
+        })
     }
 
     /// A run's: its final weights, or those of the last checkpoint.
@@ -45,7 +54,10 @@ impl Source {
             eprintln!("{shown}: the training is not finished; its last checkpoint is used");
         }
         let weights = std::fs::read(&path).with_context(|| shown.clone())?;
-        Ok(Self { weights: weights.into(), shown, config })
+        // An exported network is in a folder without a split.
+        let split = folder.split().exists().then(|| folder.read_split()).transpose()?;
+        let trained_on = split.map(|split| split.trained_on).unwrap_or_default();
+        Ok(Self { weights: weights.into(), shown, config, trained_on })
     }
 
     fn sha256(&self) -> String {
@@ -59,6 +71,8 @@ pub struct Model {
     pub segmenter: Segmenter,
     /// SHA-256 of its weights file.
     pub weights_sha256: String,
+    /// Whom it was trained on.
+    pub trained_on: Patients,
 }
 
 impl Model {
@@ -83,14 +97,14 @@ impl Model {
 
     fn new(source: Source, device: &Device) -> Result<Self> {
         let weights_sha256 = source.sha256();
-        let Source { weights, shown, config } = source;
+        let Source { weights, shown, config, trained_on } = source;
         let segmenter = Segmenter::from_bytes(&weights, &shown, config, device);
         let segmenter = segmenter.map_err(|error| match error {
             // The other errors name the file themselves.
             WeightsError::Mismatch { .. } => anyhow::Error::new(error).context(shown),
             error => error.into(),
         })?;
-        Ok(Self { segmenter, weights_sha256 })
+        Ok(Self { segmenter, weights_sha256, trained_on })
     }
 }
 
@@ -102,6 +116,8 @@ pub struct Finished {
     pub config: Config,
     /// SHA-256 of their file.
     pub sha256: String,
+    /// Whom they were trained on.
+    pub trained_on: Patients,
 }
 
 impl Finished {
@@ -117,7 +133,7 @@ impl Finished {
         let sha256 = source.sha256();
         let mut weights = weights::parse(&source.weights, &source.shown)?.0;
         weights.retain(|name, _| !is_optimizer_state(name));
-        Ok(Self { weights, config: source.config, sha256 })
+        Ok(Self { weights, config: source.config, sha256, trained_on: source.trained_on })
     }
 }
 
@@ -129,5 +145,13 @@ mod tests {
     fn the_network_in_the_binary_fits_its_configuration() {
         let model = Model::of(None, &Device::flex()).unwrap();
         model.segmenter.config().validate().unwrap();
+    }
+
+    #[test]
+    fn the_network_in_the_binary_was_trained_on_none_whom_it_is_tested_on() {
+        let trained_on = Source::built_in().unwrap().trained_on;
+        let tested_on = trained_on::listed(include_str!("../../../docs/model-test-patients.txt"));
+        assert_eq!((trained_on.len(), tested_on.len()), (375, 94));
+        assert!(trained_on.is_disjoint(&tested_on));
     }
 }

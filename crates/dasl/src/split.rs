@@ -9,6 +9,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::trained_on::Patients;
+
 /// A nodule of a scan, as a sample.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Sample {
@@ -45,6 +47,10 @@ pub struct Split {
     /// Places of scans that nobody has annotated, to ask a reader about, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Sample>,
+    /// Patients whom the scans to train on show, and those of what the network was trained on before.
+    /// Older versions did not say.
+    #[serde(default)]
+    pub trained_on: Patients,
 }
 
 impl Split {
@@ -79,6 +85,7 @@ impl Split {
             validation: Vec::new(),
             background: Vec::new(),
             candidates: Vec::new(),
+            trained_on: Patients::new(),
         };
         let mut test = Vec::new();
         for scan in &scans {
@@ -104,6 +111,8 @@ impl Split {
         };
         let (held, trained): (Vec<_>, Vec<_>) = scans.iter().partition(apart);
         warn_of_shared(&held, &trained);
+        let shown = trained.iter().flat_map(|scan| scan.shows());
+        split.trained_on = shown.map(ToString::to_string).collect();
         Ok((split, test))
     }
 }

@@ -13,6 +13,7 @@ mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use dasl_metrics::{
@@ -29,6 +30,7 @@ use crate::Outcome;
 use crate::args::{BootstrapArgs, EvaluateArgs, EvaluateWhat};
 use crate::progress::bar;
 use crate::segmented_folder::{LABELS, SCAN};
+use crate::trained_on::{self, Patients};
 
 pub use candidates::{Candidate, Fate};
 pub use froc_curve::FrocCurve;
@@ -52,6 +54,9 @@ pub struct Evaluated {
     pub facts: Vec<NoduleFacts>,
     /// What was outlined, with scores; `None` where the predictions give none.
     pub candidates: Option<Vec<Candidate>>,
+    /// Whether it shows a patient that the network was trained on, as far as that is known.
+    #[serde(default)]
+    pub trained_on: bool,
     /// Places that don't count.
     #[serde(skip)]
     excluded: Vec<Annotation>,
@@ -190,9 +195,8 @@ pub fn evaluate(
         }
         // A nodule volume has the series' UID too, but is not the scan that was segmented.
         let by_series = predicted.by_series.get(&record.series_uid).filter(|_| record.whole);
-        let folder = by_series.or(predicted.by_name.get(&id));
-        match folder {
-            Some(folder) => scans.push(compare(folder, dataset, &record)?),
+        match by_series.or(predicted.by_name.get(&id)) {
+            Some(output) => scans.push(compare(output, dataset, &record)?),
             None => not_predicted.push(id),
         }
         progress.inc(1);
@@ -209,6 +213,8 @@ pub fn evaluate(
             predictions.display()
         );
     }
+    let trained = scans.iter().filter(|s| s.trained_on).map(|s| s.scan.as_str());
+    trained_on::warn(&trained.collect::<Vec<_>>(), scans.len());
     let results: Vec<ScanResult> = scans.iter().map(|s| s.result.clone()).collect();
     Ok(Evaluation {
         dasl_version: env!("CARGO_PKG_VERSION").into(),
@@ -290,33 +296,49 @@ fn compared(
     })
 }
 
-/// Output folders, by the series and by the name of their scans.
+/// A scan's output folder, and whom its network was trained on.
+#[derive(Clone)]
+struct Output {
+    folder: PathBuf,
+    trained_on: Rc<Patients>,
+}
+
+/// Outputs, by the series and by the name of their scans.
 struct Predicted {
-    by_series: BTreeMap<String, PathBuf>,
-    by_name: BTreeMap<String, PathBuf>,
+    by_series: BTreeMap<String, Output>,
+    by_name: BTreeMap<String, Output>,
 }
 
 fn predicted(root: &Path) -> Result<Predicted> {
     let mut found = Predicted { by_series: BTreeMap::new(), by_name: BTreeMap::new() };
+    let mut networks: BTreeMap<String, Rc<Patients>> = BTreeMap::new();
     let entries = std::fs::read_dir(root).with_context(|| root.display().to_string())?;
     for entry in entries {
         let folder = entry?.path();
-        let note = folder.join(SCAN);
-        if !note.exists() {
+        if !folder.join(SCAN).exists() {
             continue;
         }
-        let text = std::fs::read_to_string(&note)?;
-        let note: ScanNote =
-            serde_json::from_str(&text).with_context(|| note.display().to_string())?;
+        let note = ScanNote::read(&folder)?;
+        let weights = note.made_with.map(|made_with| made_with.weights_sha256).unwrap_or_default();
+        let trained_on = match networks.get(&weights) {
+            Some(known) => known.clone(),
+            None => Rc::new(trained_on::read(root, &weights)?),
+        };
+        networks.insert(weights, trained_on.clone());
+        let output = Output { folder, trained_on };
         if let Some(series) = note.series_uid {
-            found.by_series.insert(series, folder.clone());
+            found.by_series.insert(series, output.clone());
         }
-        found.by_name.insert(note.name, folder);
+        found.by_name.insert(note.name, output);
     }
     Ok(found)
 }
 
-fn compare(folder: &Path, dataset: &Dataset, record: &ScanRecord) -> Result<Evaluated> {
+fn compare(
+    Output { folder, trained_on }: &Output,
+    dataset: &Dataset,
+    record: &ScanRecord,
+) -> Result<Evaluated> {
     let path = &folder.join(LABELS);
     let prediction = nifti::read_labels(path)?;
     let reference = dataset.read_native_labels(&record.scan_id)?;
@@ -363,6 +385,7 @@ fn compare(folder: &Path, dataset: &Dataset, record: &ScanRecord) -> Result<Eval
         diameter_mm: if place.diameter_mm > 0.0 { place.diameter_mm } else { -1.0 },
     });
     Ok(Evaluated {
+        trained_on: trained_on::shows_any(record, trained_on),
         scan: record.scan_id.clone(),
         folder: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         candidates: candidates::read(folder, &result)?,

@@ -21,7 +21,7 @@ use crate::table;
 /// # Errors
 /// If the network can't be read or the files can't be written.
 pub fn run(args: &ExportArgs, json: bool) -> Result<Outcome> {
-    let Finished { weights: named, config, sha256 } = Finished::of(args.model.as_deref())?;
+    let Finished { weights: named, config, sha256, .. } = Finished::of(args.model.as_deref())?;
     let device = Device::flex();
     // Also checks that weights and configuration belong to each other.
     let segmenter = Segmenter::from_named(&named, config.clone(), &device)?;

@@ -20,7 +20,7 @@ use crate::model::Model;
 use crate::out_folder::{self, Kind};
 use crate::paste::{Nodule, paste};
 use crate::progress::bar;
-use crate::table;
+use crate::{table, trained_on};
 use batch::{Batch, Entry};
 pub use output::{MadeWith, ScanNote, write};
 pub use scan::{Identity, Scan};
@@ -66,6 +66,7 @@ pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
     let mut model = Model::of(args.model.as_deref(), &args.device.open()?)?;
     model.segmenter = model.segmenter.with_threshold(args.threshold);
     let made_with = MadeWith::of(&model, args.min_diameter);
+    trained_on::write(&args.out, &model.weights_sha256, &model.trained_on)?;
     let entries = Batch::of(&args.scans).share(args.shard);
     let mut results = Results::default();
     let progress = bar("segment", entries.len() as u64);

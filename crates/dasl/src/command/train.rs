@@ -118,7 +118,8 @@ pub fn resolve(args: &NetworkArgs, dataset: &Dataset) -> Result<New> {
         settings.net = start.config.net.clone();
     }
     settings.net.spacing_mm = spacing_mm;
-    let split = Split::draw(dataset, args.validation, args.seed)?;
+    let mut split = Split::draw(dataset, args.validation, args.seed)?;
+    split.trained_on.extend(start.iter().flat_map(|start| start.trained_on.clone()));
     Ok(New { settings, split, start })
 }
 

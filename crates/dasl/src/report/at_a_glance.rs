@@ -62,6 +62,15 @@ pub fn section(runs: &[Run]) -> Option<Section> {
             "LUNA16's rules."
         }
         @for (name, evaluation) in &all {
+            @let trained_on = evaluation.scans.iter().filter(|scan| scan.trained_on).count();
+            @if trained_on > 0 {
+                p {
+                    strong {
+                        (name) ": " (trained_on) " of " (evaluation.scans.len()) " scans show patients that "
+                        "the network was trained on: their figures flatter."
+                    }
+                }
+            }
             @if !evaluation.not_predicted.is_empty() {
                 p.note {
                     (name) ": " (evaluation.not_predicted.len())

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use dasl_metrics::{SizeGroup, Spread, dice, median};
 use dasl_net::infer::Segmenter;
 use dasl_net::sample::{compare, predict_box, predict_sample};
-use dasl_volume::dataset::{Dataset, NoduleRecord};
+use dasl_volume::dataset::{Dataset, NoduleRecord, ScanRecord};
 use serde::Serialize;
 
 use super::rows;
@@ -14,7 +14,7 @@ use crate::Outcome;
 use crate::args::EvaluateSamplesArgs;
 use crate::model::Model;
 use crate::progress::bar;
-use crate::table;
+use crate::{table, trained_on};
 
 /// A nodule and how it was outlined.
 #[derive(Serialize)]
@@ -46,6 +46,8 @@ struct Group {
 #[derive(Serialize)]
 struct Evaluated {
     weights_sha256: String,
+    /// Scans that show patients that the network was trained on, as far as that is known.
+    trained_on: usize,
     groups: Vec<Group>,
 }
 
@@ -55,7 +57,7 @@ struct Evaluated {
 /// If the dataset or the network can't be read, or the tables not be written.
 pub fn run(args: &EvaluateSamplesArgs, json: bool) -> Result<Outcome> {
     let dataset = Dataset::open(&args.dataset)?;
-    let Model { segmenter, weights_sha256 } =
+    let Model { segmenter, weights_sha256, trained_on: patients } =
         Model::of(args.model.as_deref(), &args.device.open()?)?;
     let (wanted, got) = (segmenter.config().net.spacing_mm, dataset.info().spacing_mm);
     if (wanted - got).abs() > 1e-9 {
@@ -65,12 +67,20 @@ pub fn run(args: &EvaluateSamplesArgs, json: bool) -> Result<Outcome> {
             args.dataset.display()
         );
     }
-    let samples = samples(&segmenter, &dataset)?;
+    let scans = with_nodules(&dataset)?;
+    let trained = scans.iter().filter(|scan| trained_on::shows_any(scan, &patients));
+    let trained: Vec<&str> = trained.map(|scan| scan.scan_id.as_str()).collect();
+    trained_on::warn(&trained, scans.len());
+    let samples = samples(&segmenter, &dataset, &scans)?;
     if samples.is_empty() {
         bail!("{} holds no nodule", args.dataset.display());
     }
     let threshold = segmenter.config().infer.threshold;
-    let evaluated = Evaluated { weights_sha256, groups: groups(&samples, threshold) };
+    let evaluated = Evaluated {
+        weights_sha256,
+        trained_on: trained.len(),
+        groups: groups(&samples, threshold),
+    };
     if let Some(out) = &args.out {
         rows::write(out, "samples", &samples, &evaluated)?;
     }
@@ -82,13 +92,17 @@ pub fn run(args: &EvaluateSamplesArgs, json: bool) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn samples(segmenter: &Segmenter, dataset: &Dataset) -> Result<Vec<Sample>> {
+fn with_nodules(dataset: &Dataset) -> Result<Vec<ScanRecord>> {
+    let scans = dataset.scan_ids().iter().map(|id| dataset.scan(id)).collect::<Result<Vec<_>, _>>();
+    Ok(scans?.into_iter().filter(|scan| !scan.nodules.is_empty()).collect())
+}
+
+fn samples(segmenter: &Segmenter, dataset: &Dataset, scans: &[ScanRecord]) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    let scans = dataset.scan_ids();
     let progress = bar("evaluate", scans.len() as u64);
     for scan in scans {
-        for nodule in dataset.scan(&scan)?.nodules {
-            samples.push(sample(segmenter, dataset, &scan, &nodule)?);
+        for nodule in &scan.nodules {
+            samples.push(sample(segmenter, dataset, &scan.scan_id, nodule)?);
         }
         progress.inc(1);
     }

@@ -1,0 +1,65 @@
+//! Whom a network was trained on: figures on the same patients flatter, and this is said.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use dasl_volume::dataset::ScanRecord;
+use dasl_volume::write_atomic;
+
+/// Patients by their identifiers; empty where nothing is known.
+pub type Patients = BTreeSet<String>;
+
+/// Writes down, beside what a network outlined, whom it was trained on, where that is known.
+///
+/// # Errors
+/// If the file can't be written.
+pub fn write(out: &Path, weights_sha256: &str, patients: &Patients) -> Result<()> {
+    let path = file(out, weights_sha256);
+    if patients.is_empty() || path.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    let lines: String = patients.iter().map(|patient| format!("{patient}\n")).collect();
+    write_atomic(&path, |file| file.write_all(lines.as_bytes()))
+        .with_context(|| path.display().to_string())
+}
+
+/// Whom a network was trained on, as it stands beside what it outlined.
+///
+/// # Errors
+/// If the file can't be read.
+pub fn read(out: &Path, weights_sha256: &str) -> Result<Patients> {
+    let path = file(out, weights_sha256);
+    if !path.exists() {
+        return Ok(Patients::new());
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(listed(&text))
+}
+
+/// The patients of a list, one a line.
+pub fn listed(lines: &str) -> Patients {
+    lines.lines().map(ToString::to_string).collect()
+}
+
+/// Whether a scan shows one of them.
+pub fn shows_any(scan: &ScanRecord, patients: &Patients) -> bool {
+    scan.shows().any(|patient| patients.contains(patient))
+}
+
+/// Says that figures flatter, if scans show patients that were trained on.
+pub fn warn(trained: &[&str], of: usize) {
+    if let Some(first) = trained.first() {
+        tracing::warn!(
+            "{} of {of} scans show patients that the network was trained on, such as {first}: their \
+             figures flatter",
+            trained.len()
+        );
+    }
+}
+
+fn file(out: &Path, weights_sha256: &str) -> PathBuf {
+    let short: String = weights_sha256.chars().take(8).collect();
+    out.join(format!("trained-on-{short}.txt"))
+}
