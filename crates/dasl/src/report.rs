@@ -11,6 +11,7 @@ mod ledger;
 mod losses;
 mod nodules;
 mod run;
+mod samples;
 mod table_one;
 mod what_ran;
 
@@ -59,6 +60,7 @@ fn page(runs: &[Run]) -> Result<Markup> {
         losses::section(runs)?,
         learning::section(runs)?,
         Some(table_one::section(runs)),
+        samples::section(runs),
         froc::section(runs)?,
         calibration::section(runs)?,
         groups::section(runs)?,
@@ -77,6 +79,18 @@ fn evaluations(runs: &[Run]) -> Vec<(&str, &Evaluation)> {
         _ => None,
     });
     evaluations.collect()
+}
+
+/// Says that figures are of patients that the network was trained on.
+fn flatters(name: &str, trained_on: usize, scans: usize) -> Markup {
+    html! {
+        p {
+            strong {
+                (name) ": " (trained_on) " of " (scans) " scans show patients that the network was "
+                "trained on: their figures flatter."
+            }
+        }
+    }
 }
 
 /// Says which runs have nothing to show, and why.

@@ -65,6 +65,9 @@ fn by_hand() {
     let table = fs::read_to_string(root.join("found/nodules.csv")).unwrap();
     assert_eq!(table.lines().count(), 4);
     assert!(table.lines().nth(1).unwrap().starts_with("a,1,3,8.000,6-10 mm,solid,1,0.857143,0.75"));
+    // What a miss has figures for: its readers, place and volume.
+    let missed: Vec<&str> = table.lines().nth(3).unwrap().split(',').collect();
+    assert_eq!((missed[0], missed[6], missed[11], missed[12]), ("b", "", "8.000000", ""));
     let json = fs::read_to_string(root.join("found/evaluation.json")).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
 }

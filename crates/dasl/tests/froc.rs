@@ -133,3 +133,33 @@ fn a_published_detector_gets_its_published_figures() {
     assert!(text.contains(figures), "{text}");
     assert!(text.contains("46078 false positives"), "{text}");
 }
+
+/// The same marks, as `dasl segment` leaves them: of one scan as a series, of the other as a file.
+#[test]
+fn marks_of_a_folder_that_was_segmented() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    lists(root);
+    let by_table = froc(root, "--json").done().json();
+    let segmented = root.join("segmented");
+    for (name, series, rows) in [
+        ("first", "\"a\"", "1,1.5,0,0,5,1,0.9\n"),
+        ("b", "null", "1,0,0,0,5,1,0.5\n2,1,0,0,5,1,0.7\n3,50,0,0,5,1,0.7\n4,90,0,0,5,1,0.8\n"),
+    ] {
+        let scan = segmented.join(name);
+        fs::create_dir_all(&scan).unwrap();
+        let header = "id,x_mm,y_mm,z_mm,diameter_mm,volume_mm3,score\n";
+        fs::write(scan.join("nodules.csv"), format!("{header}{rows}")).unwrap();
+        let note = format!(
+            "{{\"name\":\"{name}\",\"series_uid\":{series},\"dasl_version\":\"0\",\"lung_sure\":true}}"
+        );
+        fs::write(scan.join("scan.json"), note).unwrap();
+    }
+    // A network's list of patients lies there too.
+    fs::write(segmented.join("trained-on-0.txt"), "c\n").unwrap();
+    let lists = "--annotations @annotations.csv --excluded @excluded.csv --series @series.csv";
+    let ran = run_in(root, &format!("--json froc --marks @segmented {lists}")).done();
+    assert_eq!(ran.json(), by_table);
+    run_in(root, &format!("froc --marks @segmented/b {lists}"))
+        .failed(&["segmented/b", "dasl segment"]);
+}

@@ -18,6 +18,8 @@ const CONFIG: &str = "[train]\nsteps = 6\npatch = 32\nwarm_up = 6\n[infer]\ntile
 const COLUMNS: &str = "arm,initial,seed,round,kind,annotated,foreground_voxels,dice,tp_dice,hit_rate,mask_dice,\
                        validation_dice,lambda,pseudo,weight_sum,pseudo_right,pseudo_precision,pseudo_dice,seconds";
 
+const RUNS: &str = "@trained @learnt @compared @found @plain @places";
+
 /// A folder with one run of each kind and the report of all of them.
 struct Bench {
     folder: PathBuf,
@@ -42,11 +44,9 @@ fn bench() -> &'static Bench {
         run_in(&folder, "evaluate @found @rods --bootstrap 200").done();
         predict(&folder.join("plain"), "a", &[]);
         run_in(&folder, "evaluate @plain @rods --bootstrap 0").done();
-        let out =
-            run_in(&folder, "report @trained @learnt @compared @found @plain --out @out --json")
-                .done()
-                .json();
-        let names = ["trained", "learnt", "compared", "found", "plain"];
+        run_in(&folder, "evaluate samples @phantoms --model @trained --out @places").done();
+        let out = run_in(&folder, &format!("report {RUNS} --out @out --json")).done().json();
+        let names = ["trained", "learnt", "compared", "found", "plain", "places"];
         assert_eq!(out["runs"], serde_json::json!(names));
         let html = fs::read_to_string(folder.join("out/report.html")).unwrap();
         assert_eq!(out["bytes"], html.len());
@@ -90,6 +90,7 @@ fn every_section_is_there_with_its_figures() {
         "losses",
         "learning",
         "table-1",
+        "samples",
         "froc",
         "calibration",
         "groups",
@@ -133,6 +134,9 @@ fn every_section_is_there_with_its_figures() {
     holds(html, "a, nodule 1, 8.0 mm, solid: Dice 0.86");
     holds(html, "b, nodule 1, 4.0 mm, non-solid: missed");
     assert_eq!(html.matches("data:image/png;base64,").count(), 3 + 2);
+    // Nodules whose places are given, one of four patients kept from training.
+    holds(html, "Outlines of nodules whose places are given");
+    holds(html, "places: 3 of 4 scans show patients that the network was trained on");
     // The ledger.
     holds(html, "among the highest scores of dasl");
     holds(html, "3 samples were annotated before the first round, 2 were asked for later");
@@ -148,8 +152,7 @@ fn it_is_one_small_file_that_asks_for_nothing() {
     }
     // This machine is nobody's business.
     assert!(!html.contains(bench().folder.to_str().unwrap()));
-    let again = run_in(&bench().folder, "report @trained @learnt @compared @found @plain --out @2");
-    again.done();
+    run_in(&bench().folder, &format!("report {RUNS} --out @2")).done();
     assert_eq!(&fs::read_to_string(bench().folder.join("2/report.html")).unwrap(), html);
 }
 

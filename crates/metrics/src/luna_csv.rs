@@ -20,7 +20,8 @@ pub enum ScanIds {
 }
 
 impl ScanIds {
-    fn read(self, id: &str) -> String {
+    /// What a scan with this id is known by.
+    pub fn read(self, id: &str) -> String {
         match self {
             Self::Integers if !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) => {
                 let digits = id.trim_start_matches('0');

@@ -75,7 +75,7 @@ pub struct EvaluateReadersArgs {
 #[derive(Debug, clap::Args)]
 pub struct FrocArgs {
     /// The detector's marks: a table with seriesuid, coordX, coordY, coordZ (mm) and probability,
-    /// separated by commas or tabs, as are all lists
+    /// separated by commas or tabs, as are all lists; or a folder that `dasl segment` wrote to
     #[arg(long)]
     pub marks: PathBuf,
     /// Nodules: a table with seriesuid, coordX, coordY, coordZ and `diameter_mm`

@@ -7,7 +7,7 @@ mod place;
 mod readers;
 mod render;
 mod rows;
-mod samples;
+pub mod samples;
 mod series;
 mod tables;
 
@@ -29,11 +29,11 @@ use super::segment::ScanNote;
 use crate::Outcome;
 use crate::args::{BootstrapArgs, EvaluateArgs, EvaluateWhat};
 use crate::progress::bar;
-use crate::segmented_folder::{LABELS, SCAN};
+use crate::segmented_folder::{LABELS, folders};
 use crate::trained_on::{self, Patients};
 
 pub use candidates::{Candidate, Fate};
-pub use froc_curve::FrocCurve;
+pub use froc_curve::{FrocCurve, centre};
 pub use render::render;
 pub use tables::{JSON, write};
 
@@ -77,6 +77,9 @@ pub struct NoduleFacts {
     pub size: SizeGroup,
     /// Its texture group.
     pub texture: TextureGroup,
+    /// Volume of the reference.
+    #[serde(default)]
+    pub reference_mm3: f64,
     /// How well it was outlined; `None` for a miss.
     pub measures: Option<Measures>,
 }
@@ -312,12 +315,7 @@ struct Predicted {
 fn predicted(root: &Path) -> Result<Predicted> {
     let mut found = Predicted { by_series: BTreeMap::new(), by_name: BTreeMap::new() };
     let mut networks: BTreeMap<String, Rc<Patients>> = BTreeMap::new();
-    let entries = std::fs::read_dir(root).with_context(|| root.display().to_string())?;
-    for entry in entries {
-        let folder = entry?.path();
-        if !folder.join(SCAN).exists() {
-            continue;
-        }
+    for folder in folders(root)? {
         let note = ScanNote::read(&folder)?;
         let weights = note.made_with.map(|made_with| made_with.weights_sha256).unwrap_or_default();
         let trained_on = match networks.get(&weights) {
@@ -361,6 +359,7 @@ fn compare(
         match_instances(reference, predicted).with_context(|| path.display().to_string())?;
     result.ignore(predicted, &places.collect::<Vec<_>>(), grid.spacing_mm);
     let measures = measure(reference, predicted, &result, grid.spacing_mm);
+    let voxel_mm3: f64 = grid.spacing_mm.iter().product();
     let facts = result.nodules.iter().zip(measures).map(|(nodule, measures)| {
         let of_nodule = record.nodules.iter().find(|n| n.label == nodule.reference);
         let known = of_nodule.with_context(|| {
@@ -372,6 +371,7 @@ fn compare(
             readers: known.readers,
             center_mm: known.center_mm,
             diameter_mm: known.diameter_mm,
+            reference_mm3: nodule.overlap.reference_voxels as f64 * voxel_mm3,
             size: SizeGroup::of(known.diameter_mm),
             texture: TextureGroup::of(&known.texture),
             measures,
@@ -380,7 +380,7 @@ fn compare(
     let facts = facts.collect::<Result<_>>()?;
     let excluded = record.ignored.iter().map(|place| Annotation {
         scan: record.scan_id.clone(),
-        centre_mm: froc_curve::centre(place.center_mm),
+        centre_mm: centre(place.center_mm),
         // Below 0 is unknown, as in LUNA16's lists.
         diameter_mm: if place.diameter_mm > 0.0 { place.diameter_mm } else { -1.0 },
     });

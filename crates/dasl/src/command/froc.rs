@@ -4,19 +4,22 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dasl_metrics::froc::{FALSE_POSITIVES_PER_SCAN, MAX_MARKS_PER_SCAN, curve_rates};
 use dasl_metrics::luna_csv::{read_annotations, read_marks, read_scan_ids};
 use dasl_metrics::{
-    Annotation, Difference, Froc, FrocIntervals, Interval, LunaCsvError, Ranking, ScanIds,
+    Annotation, Difference, Froc, FrocIntervals, Interval, LunaCsvError, Mark, Ranking, ScanIds,
     cpm_difference, froc_intervals,
 };
 use dasl_volume::write_atomic;
 use serde::Serialize;
 
+use super::evaluate::centre;
+use super::segment::ScanNote;
 use crate::Outcome;
 use crate::args::FrocArgs;
-use crate::table;
+use crate::segmented_folder::folders;
+use crate::{found, table};
 
 /// What is printed with --json.
 #[derive(Serialize)]
@@ -63,7 +66,7 @@ pub fn run(args: &FrocArgs, json: bool) -> Result<Outcome> {
     let band = curve_rates();
     let (resamples, seed) = (args.bootstrap.bootstrap, args.bootstrap.seed);
     let system = |path: &Path, band: &[f64]| -> Result<System> {
-        let marks = list(path, ids, read_marks)?;
+        let marks = marks(path, ids)?;
         let Lists { scans, nodules, excluded } = &lists;
         let ranking = Ranking::new(scans, &marks, nodules, excluded, MAX_MARKS_PER_SCAN)
             .with_context(|| path.display().to_string())?;
@@ -112,6 +115,28 @@ struct Lists {
     scans: Vec<String>,
     nodules: Vec<Annotation>,
     excluded: Vec<Annotation>,
+}
+
+/// A detector's marks: of a table, or of all that `dasl segment` outlined in a folder.
+fn marks(path: &Path, ids: ScanIds) -> Result<Vec<Mark>> {
+    if !path.is_dir() {
+        return list(path, ids, read_marks);
+    }
+    let folders = folders(path)?;
+    if folders.is_empty() {
+        bail!("{}: no scan in it; name what `dasl segment` wrote to, or a table", path.display());
+    }
+    let mut marks = Vec::new();
+    for folder in folders {
+        let ScanNote { name, series_uid, .. } = ScanNote::read(&folder)?;
+        let scan = ids.read(&series_uid.unwrap_or(name));
+        marks.extend(found::read(&folder)?.unwrap_or_default().into_iter().map(|found| Mark {
+            scan: scan.clone(),
+            centre_mm: centre(found.center_mm),
+            probability: found.score,
+        }));
+    }
+    Ok(marks)
 }
 
 fn list<T>(

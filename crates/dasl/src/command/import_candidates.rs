@@ -1,7 +1,7 @@
 //! `dasl import candidates`: what a network found in scans that nobody has annotated becomes places to
 //! ask a reader about.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use dasl_volume::dataset::{CandidateRecord, Dataset, DatasetWriter, ScanRecord};
@@ -10,7 +10,7 @@ use super::segment::ScanNote;
 use crate::Outcome;
 use crate::args::ImportCandidatesArgs;
 use crate::found::{self, Found};
-use crate::segmented_folder::SCAN;
+use crate::segmented_folder::{SCAN, folders};
 use crate::table;
 
 /// What became of the scans.
@@ -48,17 +48,6 @@ pub fn run(args: &ImportCandidatesArgs, json: bool) -> Result<Outcome> {
         }
     }
     taken.report(&args.out, json)
-}
-
-/// The folders of scans, sorted.
-fn folders(segmented: &Path) -> Result<Vec<PathBuf>> {
-    let shown = || segmented.display().to_string();
-    let entries: Vec<_> =
-        std::fs::read_dir(segmented).with_context(shown)?.collect::<Result<_, _>>()?;
-    let mut folders: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
-    folders.retain(|folder| folder.join(SCAN).is_file());
-    folders.sort();
-    Ok(folders)
 }
 
 /// Takes in the candidates of one scan, and says how many; `None` if they are there already.

@@ -3,9 +3,9 @@
 use dasl_metrics::Interval;
 use maud::html;
 
-use super::evaluations;
 use super::html::{Section, figure, mean_sd, table};
 use super::run::Run;
+use super::{evaluations, flatters};
 
 /// The section; `None` if nothing was evaluated.
 pub fn section(runs: &[Run]) -> Option<Section> {
@@ -63,14 +63,7 @@ pub fn section(runs: &[Run]) -> Option<Section> {
         }
         @for (name, evaluation) in &all {
             @let trained_on = evaluation.scans.iter().filter(|scan| scan.trained_on).count();
-            @if trained_on > 0 {
-                p {
-                    strong {
-                        (name) ": " (trained_on) " of " (evaluation.scans.len()) " scans show patients that "
-                        "the network was trained on: their figures flatter."
-                    }
-                }
-            }
+            @if trained_on > 0 { (flatters(name, trained_on, evaluation.scans.len())) }
             @if !evaluation.not_predicted.is_empty() {
                 p.note {
                     (name) ": " (evaluation.not_predicted.len())

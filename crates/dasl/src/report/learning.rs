@@ -55,7 +55,7 @@ pub fn section(runs: &[Run]) -> Result<Option<Section>> {
                 masks.extend(of_rows(prefix, rows, |row| row.mask_dice));
             }
             Found::Learning(_, state, _) => validated.extend(of_state(&run.name, state)),
-            Found::Training(..) | Found::Evaluation(_) => {}
+            Found::Training(..) | Found::Evaluation(_) | Found::Samples(_) => {}
         }
     }
     if tested.is_empty() && masks.is_empty() && validated.is_empty() {

@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail};
 use dasl_learn::ledger::read_ledger;
 use dasl_learn::state::RunState;
 use dasl_learn::{Entry, Run as LearnRun};
+use serde::de::DeserializeOwned;
 
+use crate::command::evaluate::samples::{self, SamplesEvaluation};
 use crate::command::evaluate::{self, Evaluation};
 use crate::command::experiment::{RESULTS, RUNS, Row, read_rows};
 use crate::config_file::Settings;
@@ -34,6 +36,8 @@ pub enum Found {
     Experiment(Vec<Row>, Vec<(String, Made)>),
     /// Of `dasl evaluate`.
     Evaluation(Box<Evaluation>),
+    /// Of `dasl evaluate samples`.
+    Samples(SamplesEvaluation),
 }
 
 /// How the weights of a run were made.
@@ -96,22 +100,29 @@ fn read(path: &Path) -> Result<Vec<Found>> {
         let arms = arms(path, &rows)?;
         found.push(Found::Experiment(rows, arms));
     }
-    let evaluation = path.join(evaluate::JSON);
-    if evaluation.is_file() {
-        let shown = || format!("{}: evaluate again", evaluation.display());
-        let text = std::fs::read_to_string(&evaluation).with_context(shown)?;
-        let read: Evaluation = serde_json::from_str(&text).with_context(shown)?;
-        found.push(Found::Evaluation(Box::new(read)));
-    }
+    let evaluation = evaluated(&path.join(evaluate::JSON))?;
+    found.extend(evaluation.map(|read| Found::Evaluation(Box::new(read))));
+    found.extend(evaluated(&path.join(samples::JSON))?.map(Found::Samples));
     if found.is_empty() {
         let why = if path.is_dir() { "is no run" } else { "is no folder" };
         bail!(
             "{} {why} that a report can show; name a folder that `dasl train`, `dasl learn`, `dasl \
-             experiment` or `dasl evaluate PREDICTIONS DATASET` wrote to",
+             experiment`, `dasl evaluate PREDICTIONS DATASET` or `dasl evaluate samples --out` wrote \
+             to",
             path.display()
         );
     }
     Ok(found)
+}
+
+/// What an evaluation's file holds; `None` if there is none.
+fn evaluated<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let shown = || format!("{}: evaluate again", file.display());
+    let text = std::fs::read_to_string(file).with_context(shown)?;
+    Ok(Some(serde_json::from_str(&text).with_context(shown)?))
 }
 
 /// The first run of every arm, as far as it is there.

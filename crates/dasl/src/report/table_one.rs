@@ -56,7 +56,8 @@ fn ours(run: &Run) -> Vec<Vec<String>> {
         row
     };
     match &run.found {
-        Found::Training(..) => Vec::new(),
+        // Where places are given, nothing had to be found.
+        Found::Training(..) | Found::Samples(_) => Vec::new(),
         Found::Evaluation(evaluation) => {
             let s = &evaluation.summary;
             let figures = [

@@ -65,6 +65,8 @@ pub fn section(runs: &[Run]) -> Result<Section> {
                 evaluation.consensus.clone(),
                 evaluation.matching.clone(),
             ]),
+            // Its own section says it all.
+            Found::Samples(_) => {}
         }
     }
     let header = ["run", "what", "dasl", "seed", "dataset", "samples to train on", "to validate"];

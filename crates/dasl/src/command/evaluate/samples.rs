@@ -7,7 +7,7 @@ use dasl_metrics::{SizeGroup, Spread, dice, median};
 use dasl_net::infer::Segmenter;
 use dasl_net::sample::{compare, predict_box, predict_sample};
 use dasl_volume::dataset::{Dataset, NoduleRecord, ScanRecord};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::rows;
 use crate::Outcome;
@@ -31,25 +31,44 @@ struct Sample {
     box_dice: f64,
 }
 
-#[derive(Serialize)]
-struct Group {
-    name: String,
-    nodules: usize,
+/// Figures of the nodules of one size, or of all.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SamplesGroup {
+    /// Which nodules.
+    pub name: String,
+    /// How many.
+    pub nodules: usize,
     /// Share whose best proposal reaches the network's threshold.
-    detected: f64,
-    dice: Spread,
-    dice_median: Option<f64>,
-    box_dice: Spread,
-    box_dice_median: Option<f64>,
+    pub detected: f64,
+    /// Of the mask of the best proposal near the place.
+    pub dice: Spread,
+    /// Its median.
+    pub dice_median: Option<f64>,
+    /// Of the mask in the reference's box.
+    pub box_dice: Spread,
+    /// Its median.
+    pub box_dice_median: Option<f64>,
 }
 
-#[derive(Serialize)]
-struct Evaluated {
-    weights_sha256: String,
-    /// Scans that show patients that the network was trained on, as far as that is known.
-    trained_on: usize,
-    groups: Vec<Group>,
+/// How a network outlines nodules whose places are given.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SamplesEvaluation {
+    /// SHA-256 of the network's weights.
+    pub weights_sha256: String,
+    /// Scans with a nodule.
+    #[serde(default)]
+    pub scans: usize,
+    /// Those of them that show patients that the network was trained on, as far as that is known.
+    #[serde(default)]
+    pub trained_on: usize,
+    /// Figures of all nodules, then by size.
+    pub groups: Vec<SamplesGroup>,
 }
+
+/// NAME of [`rows::write`].
+const NAME: &str = "samples";
+/// The evaluation as JSON.
+pub const JSON: &str = "samples.json";
 
 /// Runs the command.
 ///
@@ -76,13 +95,14 @@ pub fn run(args: &EvaluateSamplesArgs, json: bool) -> Result<Outcome> {
         bail!("{} holds no nodule", args.dataset.display());
     }
     let threshold = segmenter.config().infer.threshold;
-    let evaluated = Evaluated {
+    let evaluated = SamplesEvaluation {
         weights_sha256,
+        scans: scans.len(),
         trained_on: trained.len(),
         groups: groups(&samples, threshold),
     };
     if let Some(out) = &args.out {
-        rows::write(out, "samples", &samples, &evaluated)?;
+        rows::write(out, NAME, &samples, &evaluated)?;
     }
     if json {
         println!("{}", serde_json::to_string_pretty(&evaluated)?);
@@ -135,7 +155,7 @@ fn sample(
 }
 
 /// All, then by size.
-fn groups(samples: &[Sample], threshold: f64) -> Vec<Group> {
+fn groups(samples: &[Sample], threshold: f64) -> Vec<SamplesGroup> {
     let sizes: BTreeSet<SizeGroup> = samples.iter().map(|s| s.size).collect();
     let of_size = |size: SizeGroup| {
         let own: Vec<&Sample> = samples.iter().filter(|s| s.size == size).collect();
@@ -145,7 +165,7 @@ fn groups(samples: &[Sample], threshold: f64) -> Vec<Group> {
     [all].into_iter().chain(sizes.into_iter().map(of_size)).collect()
 }
 
-fn group(name: String, samples: &[&Sample], threshold: f64) -> Group {
+fn group(name: String, samples: &[&Sample], threshold: f64) -> SamplesGroup {
     let sorted = |pick: fn(&Sample) -> f64| {
         let mut values: Vec<f64> = samples.iter().map(|s| pick(s)).collect();
         values.sort_by(f64::total_cmp);
@@ -153,7 +173,7 @@ fn group(name: String, samples: &[&Sample], threshold: f64) -> Group {
     };
     let (own, boxed) = (sorted(|s| s.dice), sorted(|s| s.box_dice));
     let detected = samples.iter().filter(|s| s.score >= threshold).count();
-    Group {
+    SamplesGroup {
         name,
         nodules: samples.len(),
         detected: detected as f64 / samples.len() as f64,
@@ -164,9 +184,9 @@ fn group(name: String, samples: &[&Sample], threshold: f64) -> Group {
     }
 }
 
-fn render(groups: &[Group]) -> String {
+fn render(groups: &[SamplesGroup]) -> String {
     let header = ["nodules", "n", "detected", "Dice", "median", "Dice in the box", "median "];
-    let row = |g: &Group| {
+    let row = |g: &SamplesGroup| {
         vec![
             g.name.clone(),
             g.nodules.to_string(),

@@ -75,7 +75,7 @@ fn rows(scan: &Evaluated) -> impl Iterator<Item = Vec<String>> {
             of(|m| m.iou),
             of(|m| m.surface.mean_mm),
             of(|m| m.surface.hd95_mm),
-            of(|m| m.reference_mm3),
+            format!("{:.6}", facts.reference_mm3),
             of(|m| m.volume_error_mm3),
             of(|m| m.volume_error),
             of(|m| m.diameter_error_mm),
