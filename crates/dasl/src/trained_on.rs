@@ -20,8 +20,7 @@ pub fn write(out: &Path, weights_sha256: &str, patients: &Patients) -> Result<()
         return Ok(());
     }
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let lines: String = patients.iter().map(|patient| format!("{patient}\n")).collect();
-    write_atomic(&path, |file| file.write_all(lines.as_bytes()))
+    write_atomic(&path, |file| patients.iter().try_for_each(|patient| writeln!(file, "{patient}")))
         .with_context(|| path.display().to_string())
 }
 
