@@ -1,12 +1,14 @@
 //! From a volume to instances: overlapping tiles, threshold, non-maximum suppression, masks.
 
+mod level;
+
 use std::path::Path;
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 use dasl_volume::blocks::{block_any, block_mean};
 use dasl_volume::{PADDING_HU, crop_padded};
-use ndarray::{Array3, ArrayView3, CowArray, Ix3};
+use ndarray::{Array3, ArrayView3, CowArray};
 
 use crate::anchor::{Anchors, Cube};
 use crate::backbone::Features;
@@ -15,6 +17,7 @@ use crate::instance::keep_largest_body;
 use crate::intensity::normalise;
 use crate::model::{NoduleRcnn, PER_ANCHOR};
 use crate::weights::{self, Named, WeightsError};
+use level::Level;
 
 /// An RoI is this much wider than its box: the mask may reach past the box.
 const ROI_MARGIN: f64 = 1.5;
@@ -23,8 +26,9 @@ const ROI_MARGIN: f64 = 1.5;
 /// then 48^3.
 const MIRROR_BORDER: usize = 8;
 
-/// Edge from which on a box counts on a coarser grid, voxels: what is smaller is left to the finer.
-const LEAST_ON_COARSER: f64 = 8.0;
+/// Objectness from which on a proposal is looked at again in mirror images, if there are any: the mean
+/// over these may be above the threshold though the tile alone is not.
+const FIRST_LOOK: f64 = 0.1;
 
 /// A proposal: where and how sure.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,12 +57,14 @@ pub struct Segmenter {
     model: NoduleRcnn,
     config: Config,
     device: Device,
+    /// Networks that look again at what this one has found.
+    others: Vec<Self>,
 }
 
 impl Segmenter {
     /// `model` as [`crate::trainer::Trainer::model`] or [`Segmenter::load`] give it.
     pub fn new(model: NoduleRcnn, config: Config, device: &Device) -> Self {
-        Self { model, config, device: device.clone() }
+        Self { model, config, device: device.clone(), others: Vec::new() }
     }
 
     /// A network from a weights file.
@@ -110,6 +116,19 @@ impl Segmenter {
         self
     }
 
+    /// The same with others, trained apart, that look again at what this one finds: scores and masks
+    /// are the mean of all. They see the same voxels; only this one's use counts.
+    #[must_use]
+    pub fn with_others(mut self, others: Vec<Self>) -> Self {
+        self.others = others;
+        self
+    }
+
+    /// All networks that look again, this one first.
+    pub(crate) fn networks(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.others)
+    }
+
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
@@ -148,19 +167,26 @@ impl Segmenter {
 
     /// Instances of one level, their boxes in voxels of the finest.
     fn search(&self, level: &Level<'_>, next: &mut dyn FnMut()) -> Vec<Detection> {
+        let InferConfig { threshold, flips, .. } = self.config.infer;
+        let again = flips > 1 || !self.others.is_empty();
+        let first = if again { threshold.min(FIRST_LOOK) } else { threshold };
         let ct = level.ct.view();
         let mut found = Vec::new();
         for tile in &level.tiles {
             next();
             let image = crop_padded(ct, tile.start, tile.shape, PADDING_HU);
             let features = self.features(image.view());
-            let kept = self.proposals(&features, tile.shape, self.config.infer.threshold);
+            let kept = self.proposals(&features, tile.shape, first);
             let kept = kept.into_iter().filter(|p| {
                 let at = [0, 1, 2].map(|a| tile.start[a] + p.cube.center[a].round() as i64);
                 tile.owns(at) && level.admits(at, &p.cube)
             });
             for proposal in suppress(kept.collect(), &self.config.infer) {
-                let mut detection = self.mask(&features, &proposal, tile.shape);
+                let mut detection = if again {
+                    self.not_outlined(&proposal, tile.shape)
+                } else {
+                    self.mask(&features, &proposal, tile.shape)
+                };
                 for axis in 0..3 {
                     detection.proposal.cube.center[axis] += tile.start[axis] as f64;
                     detection.start[axis] += tile.start[axis];
@@ -170,12 +196,13 @@ impl Segmenter {
         }
         let mut found = self.best(found);
         for detection in &mut found {
-            if self.config.infer.flips > 1 {
-                self.refine(ct, detection);
+            if again {
+                self.look_again(ct, detection);
             }
             detection.coarser = level.coarser;
             detection.proposal.cube = level.in_finest(&detection.proposal.cube);
         }
+        found.retain(|detection| detection.proposal.score >= threshold);
         found
     }
 
@@ -186,14 +213,17 @@ impl Segmenter {
         kept.iter().filter_map(|p| found.iter().find(|d| d.proposal == *p).cloned()).collect()
     }
 
-    /// The mask of a detection anew, averaged over mirror images of its surroundings.
-    fn refine(&self, ct: ArrayView3<'_, i16>, detection: &mut Detection) {
+    /// Score and mask of a detection, averaged over mirror images of its surroundings.
+    fn look_again(&self, ct: ArrayView3<'_, i16>, detection: &mut Detection) {
         let size = [0, 1, 2].map(|axis| detection.mask.shape()[axis]);
         let shape = size.map(|edge| (edge + 2 * MIRROR_BORDER).next_multiple_of(16));
         let around = detection.start.map(|start| start - MIRROR_BORDER as i64);
         let image = crop_padded(ct, around, shape, PADDING_HU);
-        let features = self.features(image.view());
-        detection.mask = self.averaged_mask(image.view(), &features, [MIRROR_BORDER; 3], size);
+        let mut cube = detection.proposal.cube;
+        cube.center.iter_mut().zip(around).for_each(|(center, start)| *center -= start as f64);
+        let (mask, score) = self.averaged(image.view(), [MIRROR_BORDER; 3], size, &cube);
+        detection.proposal.score = score;
+        detection.mask = mask;
         keep_largest_body(&mut detection.mask);
     }
 
@@ -234,11 +264,21 @@ impl Segmenter {
     /// The mask of a proposal: the FCN on an RoI at least as large as in training and larger
     /// where the nodule is, rounded up to 8 voxels and kept inside the patch.
     pub fn mask(&self, features: &Features, proposal: &Proposal, shape: [usize; 3]) -> Detection {
-        let wanted = (proposal.cube.edge * ROI_MARGIN / 8.0).ceil() as usize * 8;
-        let edge = wanted.max(self.config.train.mask_crop);
-        let mut detection = self.mask_of(features, proposal, shape, edge);
+        let mut detection = self.mask_of(features, proposal, shape, self.roi_edge(proposal));
         keep_largest_body(&mut detection.mask);
         detection
+    }
+
+    /// A detection whose mask is empty yet, of the size that it will have.
+    fn not_outlined(&self, proposal: &Proposal, shape: [usize; 3]) -> Detection {
+        let (start, size) = roi(proposal, shape, self.roi_edge(proposal));
+        let start = start.map(|s| s as i64);
+        Detection { proposal: proposal.clone(), coarser: 1, start, mask: Array3::zeros(size) }
+    }
+
+    fn roi_edge(&self, proposal: &Proposal) -> usize {
+        let wanted = (proposal.cube.edge * ROI_MARGIN / 8.0).ceil() as usize * 8;
+        wanted.max(self.config.train.mask_crop)
     }
 
     /// The network's output on an RoI of a given edge around a proposal.
@@ -295,113 +335,10 @@ pub fn suppress(mut proposals: Vec<Proposal>, config: &InferConfig) -> Vec<Propo
     kept
 }
 
-/// A box of the volume, and the part of it whose proposals count.
-#[derive(Debug, Clone, PartialEq)]
-struct Tile {
-    start: [i64; 3],
-    shape: [usize; 3],
-    core_start: [i64; 3],
-    core_end: [i64; 3],
-}
-
-impl Tile {
-    fn owns(&self, at: [i64; 3]) -> bool {
-        (0..3).all(|a| self.core_start[a] <= at[a] && at[a] < self.core_end[a])
-    }
-}
-
-/// Tiles whose cores cover a region (start, end) without overlap.
-fn tiles((start, end): ([usize; 3], [usize; 3]), config: &InferConfig) -> Vec<Tile> {
-    let axis_tiles = |axis: usize| {
-        let length = end[axis] - start[axis];
-        let border = config.border;
-        let whole = (length + 2 * border).div_ceil(16) * 16;
-        let edge = whole.min(config.tile);
-        let step = edge - 2 * border;
-        (0..length.div_ceil(step)).map(move |i| {
-            let core = (start[axis] + i * step) as i64;
-            (core - border as i64, edge, core, core + step as i64)
-        })
-    };
-    let mut out = Vec::new();
-    for z in axis_tiles(0) {
-        for y in axis_tiles(1) {
-            for x in axis_tiles(2) {
-                out.push(Tile {
-                    start: [z.0, y.0, x.0],
-                    shape: [z.1, y.1, x.1],
-                    core_start: [z.2, y.2, x.2],
-                    core_end: [z.3, y.3, x.3],
-                });
-            }
-        }
-    }
-    out
-}
-
-/// A volume on one of the grids that it is searched on.
-struct Level<'a> {
-    /// Edge of the cubes of the finest grid's voxels that are one of its own.
-    coarser: usize,
-    ct: CowArray<'a, i16, Ix3>,
-    lung: Option<CowArray<'a, u8, Ix3>>,
-    tiles: Vec<Tile>,
-}
-
-impl<'a> Level<'a> {
-    fn new(
-        coarser: usize,
-        ct: CowArray<'a, i16, Ix3>,
-        lung: Option<CowArray<'a, u8, Ix3>>,
-        config: &InferConfig,
-    ) -> Self {
-        let all = [ct.shape()[0], ct.shape()[1], ct.shape()[2]];
-        let region = lung.as_ref().and_then(|lung| bounding_box(lung.view()));
-        let tiles = tiles(region.unwrap_or(([0; 3], all)), config);
-        Self { coarser, ct, lung, tiles }
-    }
-
-    /// Whether a box at a voxel is in the volume, in the lung if that is known, and of a size that
-    /// the level is there for.
-    fn admits(&self, at: [i64; 3], cube: &Cube) -> bool {
-        let shape = self.ct.shape();
-        (0..3).all(|a| at[a] >= 0 && (at[a] as usize) < shape[a])
-            && self.lung.as_ref().is_none_or(|lung| lung[at.map(|v| v as usize)] != 0)
-            && (self.coarser == 1 || cube.edge >= LEAST_ON_COARSER)
-    }
-
-    /// A box in voxels of the finest grid.
-    fn in_finest(&self, cube: &Cube) -> Cube {
-        let times = self.coarser as f64;
-        // The middle of a cube of voxels lies between its first and its last.
-        Cube {
-            center: cube.center.map(|c| c * times + (times - 1.0) / 2.0),
-            edge: cube.edge * times,
-        }
-    }
-}
-
-/// First voxel and one past the last of what is set.
-fn bounding_box(mask: ArrayView3<'_, u8>) -> Option<([usize; 3], [usize; 3])> {
-    let mut bounds: Option<([usize; 3], [usize; 3])> = None;
-    for ((z, y, x), &v) in mask.indexed_iter() {
-        if v == 0 {
-            continue;
-        }
-        let (low, high) = bounds.get_or_insert(([z, y, x], [z + 1, y + 1, x + 1]));
-        for (axis, at) in [z, y, x].into_iter().enumerate() {
-            low[axis] = low[axis].min(at);
-            high[axis] = high[axis].max(at + 1);
-        }
-    }
-    bounds
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Preset;
-    use proptest::prelude::*;
 
     #[test]
     fn suppression_keeps_the_best_of_each_heap() {
@@ -412,26 +349,6 @@ mod tests {
         };
         let kept = suppress(vec![p(0.0, 0.6), p(1.0, 0.9), p(30.0, 0.5), p(2.0, 0.8)], &config);
         assert_eq!(kept, vec![p(1.0, 0.9), p(30.0, 0.5)]);
-    }
-
-    #[test]
-    fn a_coarser_grid_is_there_for_large_boxes_in_the_lung() {
-        let config = Config::preset(Preset::Small).infer;
-        let mut lung = Array3::zeros((10, 10, 10));
-        lung[[4, 4, 4]] = 1;
-        let ct = Array3::from_elem((10, 10, 10), -800);
-        let level = |coarser| {
-            Level::new(coarser, CowArray::from(&ct), Some(CowArray::from(&lung)), &config)
-        };
-        let cube = |edge| Cube { center: [4.0; 3], edge };
-        assert!(level(1).admits([4; 3], &cube(3.0)) && level(2).admits([4; 3], &cube(8.0)));
-        assert!(!level(2).admits([4; 3], &cube(7.9)));
-        assert!(
-            !level(1).admits([4, 4, 5], &cube(8.0)) && !level(1).admits([4, 4, 10], &cube(8.0))
-        );
-        // Cubes 4 of two voxels are voxels 8 and 9.
-        assert_eq!(level(2).in_finest(&cube(8.0)), Cube { center: [8.5; 3], edge: 16.0 });
-        assert_eq!(level(1).in_finest(&cube(8.0)), cube(8.0));
     }
 
     #[test]
@@ -468,21 +385,45 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn every_voxel_of_the_region_is_in_one_core(
-            start in prop::array::uniform3(0usize..20),
-            length in prop::array::uniform3(1usize..150),
-            at in prop::array::uniform3(0.0..1.0),
-        ) {
-            let config = InferConfig { tile: 64, border: 16, ..Config::preset(Preset::Small).infer };
-            let end = [0, 1, 2].map(|a| start[a] + length[a]);
-            let at = [0, 1, 2].map(|a| (start[a] + (at[a] * length[a] as f64) as usize) as i64);
-            let tiles = tiles((start, end), &config);
-            prop_assert_eq!(tiles.iter().filter(|t| t.owns(at)).count(), 1);
-            for t in &tiles {
-                prop_assert!(t.shape.iter().all(|n| n % 16 == 0 && *n <= 64));
-            }
+    /// Of an untrained network nothing is sure, so both thresholds are low.
+    #[test]
+    fn what_is_found_is_looked_at_again_in_mirror_images_and_by_other_networks() {
+        let device = Device::flex();
+        let mut config = Config::preset(Preset::Tiny);
+        let infer = config.infer.clone();
+        config.infer =
+            InferConfig { threshold: 0.0, tile: 32, border: 8, most: 5, flips: 2, ..infer };
+        let net = |seed, config: &Config| {
+            Segmenter::new(NoduleRcnn::new(&config.net, seed, &device), config.clone(), &device)
+        };
+        let ct = Array3::from_shape_fn((32, 32, 32), |(z, y, x)| {
+            -900 + 37 * ((3 * z + 5 * y + 7 * x) / 5 % 23) as i16
+        });
+        let search = |net: &Segmenter| net.segment(ct.view(), None, &mut |_, _| {});
+        let (one, other) = (net(5, &config), net(6, &config));
+        let alone = search(&one);
+        let both = search(&net(5, &config).with_others(vec![net(6, &config)]));
+        assert_eq!((alone.len(), both.len()), (5, 5));
+        for found in &both {
+            let size = [0, 1, 2].map(|axis| found.mask.shape()[axis]);
+            let around = found.start.map(|start| start - MIRROR_BORDER as i64);
+            let patch = crop_padded(ct.view(), around, size.map(|n| n + 16), PADDING_HU);
+            let mut cube = found.proposal.cube;
+            cube.center.iter_mut().zip(around).for_each(|(center, start)| *center -= start as f64);
+            let look =
+                |net: &Segmenter| net.averaged(patch.view(), [MIRROR_BORDER; 3], size, &cube);
+            let ((mask, score), (other_mask, other_score)) = (look(&one), look(&other));
+            assert!((found.proposal.score - f64::midpoint(score, other_score)).abs() < 1e-9);
+            let mut mean = (mask + other_mask) / 2.0;
+            keep_largest_body(&mut mean);
+            assert!(mean.iter().zip(&found.mask).all(|(mean, own)| (mean - own).abs() < 1e-6));
+            // Alone it is as sure as its own mirror images are.
+            let same = alone.iter().find(|single| single.proposal.cube == found.proposal.cube);
+            assert!((same.expect("found alone too").proposal.score - score).abs() < 1e-9);
         }
+        let least = both[2].proposal.score;
+        config.infer.threshold = least;
+        let surer = search(&net(5, &config).with_others(vec![net(6, &config)]));
+        assert!(!surer.is_empty() && surer.iter().all(|found| found.proposal.score >= least));
     }
 }

@@ -238,6 +238,10 @@ impl Observer for Watcher<'_> {
                 self.progress.set_prefix(format!("round {round} {kind}"));
             }
             Event::Predicted { done, of } => {
+                if *done as u64 <= self.progress.position() {
+                    // Another stage's position: its time does not count.
+                    self.progress.reset();
+                }
                 self.progress.set_length(*of as u64);
                 self.progress.set_position(*done as u64);
                 self.progress.set_message("predicting the pool");

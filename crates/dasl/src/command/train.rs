@@ -14,7 +14,7 @@ use crate::args::{NetworkArgs, TrainArgs};
 use crate::config_file::Settings;
 use crate::curve;
 use crate::model::Finished;
-use crate::progress::bar;
+use crate::progress::bar_from;
 use crate::run_folder::RunFolder;
 use crate::split::{Sample, Split};
 use crate::table;
@@ -146,9 +146,8 @@ fn train(
     folder: &RunFolder,
 ) -> Result<Option<StepLosses>> {
     curve::begin(&folder.log(), trainer.steps_done())?;
-    let progress = bar("train", settings.train.steps as u64);
-    progress.set_position(trainer.steps_done() as u64);
-    progress.reset_eta();
+    let (steps, done) = (settings.train.steps as u64, trainer.steps_done() as u64);
+    let progress = bar_from("train", steps, done);
     let mut last = None;
     while trainer.steps_done() < settings.train.steps {
         let losses = trainer.train_step(dataset, set)?;
