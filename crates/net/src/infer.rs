@@ -116,7 +116,7 @@ impl Segmenter {
         self
     }
 
-    /// The same with others, trained apart, that look again at what this one finds: scores and masks
+    /// The same with others, trained apart, that look again at what this one finds: log-odds and masks
     /// are the mean of all. They see the same voxels; only this one's use counts.
     #[must_use]
     pub fn with_others(mut self, others: Vec<Self>) -> Self {
@@ -413,7 +413,9 @@ mod tests {
             let look =
                 |net: &Segmenter| net.averaged(patch.view(), [MIRROR_BORDER; 3], size, &cube);
             let ((mask, score), (other_mask, other_score)) = (look(&one), look(&other));
-            assert!((found.proposal.score - f64::midpoint(score, other_score)).abs() < 1e-9);
+            let log_odds = |score: f64| (score / (1.0 - score)).ln();
+            let mean_of_both = f64::midpoint(log_odds(score), log_odds(other_score));
+            assert!((log_odds(found.proposal.score) - mean_of_both).abs() < 1e-9);
             let mut mean = (mask + other_mask) / 2.0;
             keep_largest_body(&mut mean);
             assert!(mean.iter().zip(&found.mask).all(|(mean, own)| (mean - own).abs() < 1e-6));

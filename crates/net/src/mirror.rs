@@ -16,6 +16,9 @@ pub fn patch_alone() -> usize {
     COUNTS[0]
 }
 
+/// Log-odds beyond which an image is not surer: one that sees nothing does not decide alone.
+const SUREST: f64 = 10.0;
+
 /// One of the mirror images of a patch: along x for bit 0 of the number, y for bit 1, z for bit 2.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mirror(usize);
@@ -68,8 +71,8 @@ impl Segmenter {
         sum / looks as f32
     }
 
-    /// The same, and the objectness of a proposal, mean over the same images: in each the highest of
-    /// what overlaps it as one nodule would.
+    /// The same, and the objectness of a proposal, of the mean log-odds over the same images: in each
+    /// the highest of what overlaps it as one nodule would.
     pub(crate) fn averaged(
         &self,
         ct: ArrayView3<'_, i16>,
@@ -77,12 +80,12 @@ impl Segmenter {
         size: [usize; 3],
         cube: &Cube,
     ) -> (Array3<f32>, f64) {
-        let (mut mask, mut score) = (Array3::zeros(size), 0.0);
+        let (mut mask, mut log_odds) = (Array3::zeros(size), 0.0);
         let looks = self.look(ct, None, &mut |network, features, mirror| {
             mask += &network.mask_in(mirror, features, start, size, ct.shape());
-            score += network.score_in(mirror, features, cube, ct.shape());
+            log_odds += network.log_odds_in(mirror, features, cube, ct.shape());
         });
-        (mask / looks as f32, score / looks as f64)
+        (mask / looks as f32, 1.0 / (1.0 + (-log_odds / looks as f64).exp()))
     }
 
     /// Has every network look at every mirror image of a patch, this one at the patch itself first, and
@@ -119,13 +122,20 @@ impl Segmenter {
         mirror.of(self.mask_at(features, mirror.start(start, size, shape), size).view())
     }
 
-    /// Highest objectness of what overlaps a cube of a patch of `shape` in a mirror image of it; 0 if
-    /// nothing does.
-    fn score_in(&self, mirror: Mirror, features: &Features, cube: &Cube, shape: &[usize]) -> f64 {
+    /// Log-odds of the highest objectness of what overlaps a cube of a patch of `shape` in a mirror image
+    /// of it.
+    fn log_odds_in(
+        &self,
+        mirror: Mirror,
+        features: &Features,
+        cube: &Cube,
+        shape: &[usize],
+    ) -> f64 {
         let cube = mirror.cube(cube, shape);
         let all = self.proposals(features, [shape[0], shape[1], shape[2]], 0.0);
         let overlaps = all.iter().find(|p| p.cube.iou(&cube) > self.config().infer.nms_iou);
-        overlaps.map_or(0.0, |p| p.score)
+        let log_odds = overlaps.map_or(-SUREST, |p| (p.score / (1.0 - p.score)).ln());
+        log_odds.clamp(-SUREST, SUREST)
     }
 }
 
@@ -175,9 +185,11 @@ mod tests {
         assert!((score - same_score).abs() < 1e-6, "{score} {same_score}");
         let of_patch = segmenter.features(patch(0).view());
         let own = Cube { center: [6.0, 7.0, 5.0], edge: 6.0 };
-        let alone = segmenter.score_in(Mirror(0), &of_patch, &own, &[16; 3]);
-        assert!(score > 0.0 && (score - alone).abs() > 1e-6, "{score} {alone}");
+        let alone = segmenter.log_odds_in(Mirror(0), &of_patch, &own, &[16; 3]);
+        let log_odds = (score / (1.0 - score)).ln();
+        assert!((log_odds - alone).abs() > 1e-4, "{log_odds} {alone}");
         let elsewhere = Cube { center: [200.0; 3], edge: 6.0 };
-        assert!(segmenter.score_in(Mirror(0), &of_patch, &elsewhere, &[16; 3]) <= 0.0);
+        let nothing = segmenter.log_odds_in(Mirror(0), &of_patch, &elsewhere, &[16; 3]);
+        assert!((nothing + SUREST).abs() < 1e-12);
     }
 }
