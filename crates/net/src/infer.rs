@@ -57,14 +57,12 @@ pub struct Segmenter {
     model: NoduleRcnn,
     config: Config,
     device: Device,
-    /// Networks that look again at what this one has found.
-    others: Vec<Self>,
 }
 
 impl Segmenter {
     /// `model` as [`crate::trainer::Trainer::model`] or [`Segmenter::load`] give it.
     pub fn new(model: NoduleRcnn, config: Config, device: &Device) -> Self {
-        Self { model, config, device: device.clone(), others: Vec::new() }
+        Self { model, config, device: device.clone() }
     }
 
     /// A network from a weights file.
@@ -116,19 +114,6 @@ impl Segmenter {
         self
     }
 
-    /// The same with others, trained apart, that look again at what this one finds: log-odds and masks
-    /// are the mean of all. They see the same voxels; only this one's use counts.
-    #[must_use]
-    pub fn with_others(mut self, others: Vec<Self>) -> Self {
-        self.others = others;
-        self
-    }
-
-    /// All networks that look again, this one first.
-    pub(crate) fn networks(&self) -> impl Iterator<Item = &Self> {
-        std::iter::once(self).chain(&self.others)
-    }
-
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
@@ -168,7 +153,7 @@ impl Segmenter {
     /// Instances of one level, their boxes in voxels of the finest.
     fn search(&self, level: &Level<'_>, next: &mut dyn FnMut()) -> Vec<Detection> {
         let InferConfig { threshold, flips, .. } = self.config.infer;
-        let again = flips > 1 || !self.others.is_empty();
+        let again = flips > 1;
         let first = if again { threshold.min(FIRST_LOOK) } else { threshold };
         let ct = level.ct.view();
         let mut found = Vec::new();
@@ -387,45 +372,36 @@ mod tests {
 
     /// Of an untrained network nothing is sure, so both thresholds are low.
     #[test]
-    fn what_is_found_is_looked_at_again_in_mirror_images_and_by_other_networks() {
+    fn what_is_found_is_looked_at_again_in_mirror_images() {
         let device = Device::flex();
         let mut config = Config::preset(Preset::Tiny);
         let infer = config.infer.clone();
         config.infer =
             InferConfig { threshold: 0.0, tile: 32, border: 8, most: 5, flips: 2, ..infer };
-        let net = |seed, config: &Config| {
-            Segmenter::new(NoduleRcnn::new(&config.net, seed, &device), config.clone(), &device)
-        };
         let ct = Array3::from_shape_fn((32, 32, 32), |(z, y, x)| {
             -900 + 37 * ((3 * z + 5 * y + 7 * x) / 5 % 23) as i16
         });
+        let net = |config: &Config| {
+            Segmenter::new(NoduleRcnn::new(&config.net, 5, &device), config.clone(), &device)
+        };
         let search = |net: &Segmenter| net.segment(ct.view(), None, &mut |_, _| {});
-        let (one, other) = (net(5, &config), net(6, &config));
-        let alone = search(&one);
-        let both = search(&net(5, &config).with_others(vec![net(6, &config)]));
-        assert_eq!((alone.len(), both.len()), (5, 5));
-        for found in &both {
+        let all = search(&net(&config));
+        assert_eq!(all.len(), 5);
+        for found in &all {
             let size = [0, 1, 2].map(|axis| found.mask.shape()[axis]);
             let around = found.start.map(|start| start - MIRROR_BORDER as i64);
             let patch = crop_padded(ct.view(), around, size.map(|n| n + 16), PADDING_HU);
             let mut cube = found.proposal.cube;
             cube.center.iter_mut().zip(around).for_each(|(center, start)| *center -= start as f64);
-            let look =
-                |net: &Segmenter| net.averaged(patch.view(), [MIRROR_BORDER; 3], size, &cube);
-            let ((mask, score), (other_mask, other_score)) = (look(&one), look(&other));
-            let log_odds = |score: f64| (score / (1.0 - score)).ln();
-            let mean_of_both = f64::midpoint(log_odds(score), log_odds(other_score));
-            assert!((log_odds(found.proposal.score) - mean_of_both).abs() < 1e-9);
-            let mut mean = (mask + other_mask) / 2.0;
-            keep_largest_body(&mut mean);
-            assert!(mean.iter().zip(&found.mask).all(|(mean, own)| (mean - own).abs() < 1e-6));
-            // Alone it is as sure as its own mirror images are.
-            let same = alone.iter().find(|single| single.proposal.cube == found.proposal.cube);
-            assert!((same.expect("found alone too").proposal.score - score).abs() < 1e-9);
+            let (mut mask, score) =
+                net(&config).averaged(patch.view(), [MIRROR_BORDER; 3], size, &cube);
+            keep_largest_body(&mut mask);
+            assert!((found.proposal.score - score).abs() < 1e-9);
+            assert!(mask.iter().zip(&found.mask).all(|(mean, own)| (mean - own).abs() < 1e-6));
         }
-        let least = both[2].proposal.score;
+        let least = all[2].proposal.score;
         config.infer.threshold = least;
-        let surer = search(&net(5, &config).with_others(vec![net(6, &config)]));
+        let surer = search(&net(&config));
         assert!(!surer.is_empty() && surer.iter().all(|found| found.proposal.score >= least));
     }
 }

@@ -51,10 +51,10 @@ impl Mirror {
 }
 
 impl Segmenter {
-    /// The networks' output on an `RoI` of a patch, mean over `infer.flips` mirror images.
+    /// The network's output on an `RoI` of a patch, mean over `infer.flips` mirror images.
     ///
     /// # Shapes
-    /// - `ct`: [z, y, x], HU, sizes a multiple of 16; `features` are this network's
+    /// - `ct`: [z, y, x], HU, sizes a multiple of 16; `features` are its own
     /// - `start`, `size`: first voxel and edges of the `RoI` in the patch
     /// - output: `size`
     pub(crate) fn averaged_mask(
@@ -65,10 +65,10 @@ impl Segmenter {
         size: [usize; 3],
     ) -> Array3<f32> {
         let mut sum = Array3::zeros(size);
-        let looks = self.look(ct, Some(features), &mut |network, features, mirror| {
-            sum += &network.mask_in(mirror, features, start, size, ct.shape());
+        let images = self.look(ct, Some(features), &mut |features, mirror| {
+            sum += &self.mask_in(mirror, features, start, size, ct.shape());
         });
-        sum / looks as f32
+        sum / images as f32
     }
 
     /// The same, and the objectness of a proposal, of the mean log-odds over the same images: in each
@@ -81,33 +81,30 @@ impl Segmenter {
         cube: &Cube,
     ) -> (Array3<f32>, f64) {
         let (mut mask, mut log_odds) = (Array3::zeros(size), 0.0);
-        let looks = self.look(ct, None, &mut |network, features, mirror| {
-            mask += &network.mask_in(mirror, features, start, size, ct.shape());
-            log_odds += network.log_odds_in(mirror, features, cube, ct.shape());
+        let images = self.look(ct, None, &mut |features, mirror| {
+            mask += &self.mask_in(mirror, features, start, size, ct.shape());
+            log_odds += self.log_odds_in(mirror, features, cube, ct.shape());
         });
-        (mask / looks as f32, 1.0 / (1.0 + (-log_odds / looks as f64).exp()))
+        (mask / images as f32, 1.0 / (1.0 + (-log_odds / images as f64).exp()))
     }
 
-    /// Has every network look at every mirror image of a patch, this one at the patch itself first, and
-    /// says how many looks that were. `features` are this network's of the patch, where they are known.
+    /// Looks at every mirror image of a patch, at the patch itself first, and says how many these are.
+    /// `features` are those of the patch, where they are known.
     fn look(
         &self,
         ct: ArrayView3<'_, i16>,
         features: Option<&Features>,
-        each: &mut dyn FnMut(&Self, &Features, Mirror),
+        each: &mut dyn FnMut(&Features, Mirror),
     ) -> usize {
+        let count = self.config().infer.flips;
         let mut known = features;
-        let mut looks = 0;
-        for network in self.networks() {
-            for mirror in (0..self.config().infer.flips).map(Mirror) {
-                match known.take() {
-                    Some(features) => each(network, features, mirror),
-                    None => each(network, &network.features(mirror.of(ct).view()), mirror),
-                }
-                looks += 1;
+        for mirror in (0..count).map(Mirror) {
+            match known.take() {
+                Some(features) => each(features, mirror),
+                None => each(&self.features(mirror.of(ct).view()), mirror),
             }
         }
-        looks
+        count
     }
 
     /// The output on an `RoI` of a patch of `shape`, from the features of a mirror image of it.
