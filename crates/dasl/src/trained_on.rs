@@ -19,7 +19,6 @@ pub fn write(out: &Path, weights_sha256: &str, patients: &Patients) -> Result<()
     if patients.is_empty() || path.exists() {
         return Ok(());
     }
-    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     write_atomic(&path, |file| patients.iter().try_for_each(|patient| writeln!(file, "{patient}")))
         .with_context(|| path.display().to_string())
 }

@@ -56,9 +56,11 @@ fn volume(patient: usize) -> CtVolume {
     dicom::read_folder(&series(patient)).unwrap().volume
 }
 
+/// What lies in a folder, but for the list of those whom the network was trained on.
 fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name());
-    let names: BTreeSet<_> = entries.map(|name| name.into_string().unwrap()).collect();
+    let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap());
+    let entries = entries.filter(|entry| !made_up::is_trained_on(&entry.path()));
+    let names: BTreeSet<_> = entries.map(|e| e.file_name().into_string().unwrap()).collect();
     names.into_iter().collect()
 }
 

@@ -5,7 +5,7 @@ mod made_up;
 use std::fs;
 use std::path::Path;
 
-use made_up::{CONFIG, Ran, import, run_in, scans};
+use made_up::{CONFIG, Ran, import, is_trained_on, run_in, scans};
 
 const SAID: &str = "show patients that the network was trained on";
 
@@ -47,9 +47,8 @@ fn patients_of_this_training_and_of_the_one_before_it() {
     let evaluated = |name: &str, found: &Path| {
         run_in(root, &format!("segment @source-{name} --model @second --threshold 0 --out @found"))
             .done();
-        let note =
-            fs::read_dir(found).unwrap().filter_map(|e| e.unwrap().file_name().into_string().ok());
-        assert_eq!(note.filter(|name| name.starts_with("trained-on-")).count(), 1);
+        let lists = fs::read_dir(found).unwrap().map(|entry| entry.unwrap().path());
+        assert_eq!(lists.filter(|path| is_trained_on(path)).count(), 1);
         run_in(root, &format!("evaluate @found @{name}"))
     };
     let found = root.join("found");

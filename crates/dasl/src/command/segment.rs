@@ -66,13 +66,16 @@ pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
     let mut model = Model::of(args.model.as_deref(), &args.device.open()?)?;
     model.segmenter = model.segmenter.with_threshold(args.threshold);
     let made_with = MadeWith::of(&model, args.min_diameter);
-    trained_on::write(&args.out, &model.weights_sha256, &model.trained_on)?;
     let entries = Batch::of(&args.scans).share(args.shard);
     let mut results = Results::default();
     let progress = bar("segment", entries.len() as u64);
     for entry in entries {
         progress.set_message(entry.label());
-        match one(&args.out, &entry, &model.segmenter, &made_with, &progress)? {
+        let became = one(&args.out, &entry, &model.segmenter, &made_with, &progress)?;
+        if !matches!(became, One::SetAside(_)) {
+            trained_on::write(&args.out, &model.weights_sha256, &model.trained_on)?;
+        }
+        match became {
             One::Done(done) => results.done.push(done),
             One::ThereAlready(name) => {
                 // It says nothing of how long the others take.

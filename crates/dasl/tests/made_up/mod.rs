@@ -84,9 +84,15 @@ pub fn model(folder: &Path, source: &Path) -> PathBuf {
     model
 }
 
-/// The only entry of a folder.
+/// Whether a file is the list of those whom a network was trained on.
+pub fn is_trained_on(path: &Path) -> bool {
+    path.file_name().unwrap().to_str().unwrap().starts_with("trained-on-")
+}
+
+/// The only entry of a folder, but for the list of those whom the network was trained on.
 pub fn only(folder: &Path) -> PathBuf {
-    let mut entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    let mut entries = entries.filter(|path| !is_trained_on(path));
     let (first, second) = (entries.next(), entries.next());
     assert!(second.is_none(), "{} holds more than one entry", folder.display());
     first.unwrap()
