@@ -320,9 +320,12 @@ fn predicted(root: &Path) -> Result<Predicted> {
         let weights = note.made_with.map(|made_with| made_with.weights_sha256).unwrap_or_default();
         let trained_on = match networks.get(&weights) {
             Some(known) => known.clone(),
-            None => Rc::new(trained_on::read(root, &weights)?),
+            None => {
+                let read = Rc::new(trained_on::read(root, &weights)?);
+                networks.insert(weights, read.clone());
+                read
+            }
         };
-        networks.insert(weights, trained_on.clone());
         let output = Output { folder, trained_on };
         if let Some(series) = note.series_uid {
             found.by_series.insert(series, output.clone());
