@@ -28,7 +28,7 @@ const MIRROR_BORDER: usize = 8;
 
 /// Objectness from which on a proposal is looked at again in mirror images, if there are any: the mean
 /// over these may be above the threshold though the tile alone is not.
-const FIRST_LOOK: f64 = 0.1;
+const FIRST_LOOK: f64 = 0.4;
 
 /// A proposal: where and how sure.
 #[derive(Debug, Clone, PartialEq)]
