@@ -56,12 +56,9 @@ fn volume(patient: usize) -> CtVolume {
     dicom::read_folder(&series(patient)).unwrap().volume
 }
 
-/// What lies in a folder, but for the list of those whom the network was trained on.
 fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap());
-    let entries = entries.filter(|entry| !made_up::is_trained_on(&entry.path()));
-    let names: BTreeSet<_> = entries.map(|e| e.file_name().into_string().unwrap()).collect();
-    names.into_iter().collect()
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    made_up::entries(folder).iter().map(name).collect()
 }
 
 /// All files below a folder with their bytes.

@@ -11,6 +11,7 @@ pub mod samples;
 mod series;
 mod tables;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -318,12 +319,11 @@ fn predicted(root: &Path) -> Result<Predicted> {
     for folder in folders(root)? {
         let note = ScanNote::read(&folder)?;
         let weights = note.made_with.map(|made_with| made_with.weights_sha256).unwrap_or_default();
-        let trained_on = match networks.get(&weights) {
-            Some(known) => known.clone(),
-            None => {
-                let read = Rc::new(trained_on::read(root, &weights)?);
-                networks.insert(weights, read.clone());
-                read
+        let trained_on = match networks.entry(weights) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(place) => {
+                let patients = trained_on::read(root, place.key())?;
+                place.insert(Rc::new(patients)).clone()
             }
         };
         let output = Output { folder, trained_on };

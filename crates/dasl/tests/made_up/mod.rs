@@ -89,13 +89,19 @@ pub fn is_trained_on(path: &Path) -> bool {
     path.file_name().unwrap().to_str().unwrap().starts_with("trained-on-")
 }
 
-/// The only entry of a folder, but for the list of those whom the network was trained on.
+/// What lies in a folder, sorted, but for the list of those whom the network was trained on.
+pub fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut entries: Vec<_> = entries.filter(|path| !is_trained_on(path)).collect();
+    entries.sort();
+    entries
+}
+
+/// The only one of them.
 pub fn only(folder: &Path) -> PathBuf {
-    let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
-    let mut entries = entries.filter(|path| !is_trained_on(path));
-    let (first, second) = (entries.next(), entries.next());
-    assert!(second.is_none(), "{} holds more than one entry", folder.display());
-    first.unwrap()
+    let mut entries = entries(folder);
+    assert_eq!(entries.len(), 1, "{}", folder.display());
+    entries.remove(0)
 }
 
 /// The reader XML of a series' folder.
