@@ -4,8 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use dasl_learn::LearnConfig;
-use dasl_net::config::{Config, InferConfig, NetConfig, Preset, TrainConfig};
-use dasl_net::mirror;
+use dasl_net::config::{Config, InferConfig, MIRROR_COUNTS, NetConfig, Preset, TrainConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::oracle_choice::OracleChoice;
@@ -37,7 +36,7 @@ pub struct LoopConfig {
     #[serde(default)]
     pub annotated_share: f64,
     /// Mirror images over which the mask of a pseudo-label is averaged: 1, 2, 4 or 8.
-    #[serde(default = "mirror::patch_alone")]
+    #[serde(default = "dasl_net::config::patch_alone")]
     pub pseudo_flips: usize,
     /// Who annotates: `labels` or `queue:DIR`.
     #[serde(default)]
@@ -156,7 +155,7 @@ impl Settings {
     fn check(&self) -> Result<()> {
         self.network().validate().map_err(|reason| anyhow!(reason))?;
         let learn = &self.learn;
-        if !mirror::COUNTS.contains(&learn.pseudo_flips) {
+        if !MIRROR_COUNTS.contains(&learn.pseudo_flips) {
             bail!("learn.pseudo_flips is {}: it must be 1, 2, 4 or 8", learn.pseudo_flips);
         }
         if !(0.0..=1.0).contains(&learn.annotated_share) {

@@ -2,7 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::mirror;
+/// Numbers of mirror images that can be averaged: none but the patch itself, then also along x,
+/// then y, then z.
+pub const MIRROR_COUNTS: [usize; 4] = [1, 2, 4, 8];
+
+/// The number of them that is the patch alone, as in files from before there was a choice.
+pub fn patch_alone() -> usize {
+    MIRROR_COUNTS[0]
+}
 
 /// Name of one of the three ready-made configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,7 +108,7 @@ pub struct InferConfig {
     pub most: usize,
     /// Mirror images over which a mask is averaged: 1, 2, 4 or 8. A model from before there was a
     /// choice has 1.
-    #[serde(default = "mirror::patch_alone")]
+    #[serde(default = "patch_alone")]
     pub flips: usize,
     /// Coarser grids that whole scans are searched on too, for what is too large for the network's own:
     /// how many times its spacing each has.
@@ -191,7 +198,7 @@ impl Config {
                 return Err(format!("{name} is {edge}: it must be a multiple of 16"));
             }
         }
-        if !mirror::COUNTS.contains(&self.infer.flips) {
+        if !MIRROR_COUNTS.contains(&self.infer.flips) {
             return Err(format!("infer.flips is {}: it must be 1, 2, 4 or 8", self.infer.flips));
         }
         if 2 * self.infer.border >= self.infer.tile {

@@ -10,7 +10,7 @@ pub mod instance;
 pub mod intensity;
 pub mod layer;
 pub mod loss;
-pub mod mirror;
+mod mirror;
 pub mod model;
 pub mod onnx;
 pub mod ops;

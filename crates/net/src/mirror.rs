@@ -7,15 +7,6 @@ use crate::anchor::Cube;
 use crate::backbone::Features;
 use crate::infer::Segmenter;
 
-/// Numbers of mirror images that can be averaged: none but the patch itself, then also along x,
-/// then y, then z.
-pub const COUNTS: [usize; 4] = [1, 2, 4, 8];
-
-/// The number of them that is the patch alone, as in files from before there was a choice.
-pub fn patch_alone() -> usize {
-    COUNTS[0]
-}
-
 /// Log-odds beyond which an image is not surer: one that sees nothing does not decide alone.
 const SUREST: f64 = 10.0;
 
