@@ -50,6 +50,10 @@ impl Array {
         f64::from(self.data[voxel * self.stride + self.offset + channel])
     }
 
+    fn set(&mut self, voxel: usize, channel: usize, value: f32) {
+        self.data[voxel * self.stride + self.offset + channel] = value;
+    }
+
     /// What is seen, without gaps.
     fn dense(&self) -> Vec<f32> {
         let part = self.offset..self.offset + self.channels;

@@ -1,11 +1,13 @@
 //! Whom a network was trained on: figures on the same patients flatter, and this is said.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use dasl_volume::dataset::ScanRecord;
 use dasl_volume::write_atomic;
+
+use crate::segmented_folder::TRAINED_ON;
 
 /// Patients by their identifiers; empty where nothing is known.
 pub type Patients = BTreeSet<String>;
@@ -14,11 +16,11 @@ pub type Patients = BTreeSet<String>;
 ///
 /// # Errors
 /// If the file can't be written.
-pub fn write(out: &Path, weights_sha256: &str, patients: &Patients) -> Result<()> {
-    let path = file(out, weights_sha256);
-    if patients.is_empty() || path.exists() {
+pub fn write(folder: &Path, patients: &Patients) -> Result<()> {
+    if patients.is_empty() {
         return Ok(());
     }
+    let path = folder.join(TRAINED_ON);
     write_atomic(&path, |file| patients.iter().try_for_each(|patient| writeln!(file, "{patient}")))
         .with_context(|| path.display().to_string())
 }
@@ -27,8 +29,8 @@ pub fn write(out: &Path, weights_sha256: &str, patients: &Patients) -> Result<()
 ///
 /// # Errors
 /// If the file can't be read.
-pub fn read(out: &Path, weights_sha256: &str) -> Result<Patients> {
-    let path = file(out, weights_sha256);
+pub fn read(folder: &Path) -> Result<Patients> {
+    let path = folder.join(TRAINED_ON);
     if !path.exists() {
         return Ok(Patients::new());
     }
@@ -55,9 +57,4 @@ pub fn warn(trained: &[&str], of: usize) {
             trained.len()
         );
     }
-}
-
-fn file(out: &Path, weights_sha256: &str) -> PathBuf {
-    let short: String = weights_sha256.chars().take(8).collect();
-    out.join(format!("trained-on-{short}.txt"))
 }

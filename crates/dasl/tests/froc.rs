@@ -155,8 +155,8 @@ fn marks_of_a_folder_that_was_segmented() {
         );
         fs::write(scan.join("scan.json"), note).unwrap();
     }
-    // A network's list of patients lies there too.
-    fs::write(segmented.join("trained-on-0.txt"), "c\n").unwrap();
+    // Whatever else lies there.
+    fs::write(segmented.join("notes.txt"), "c\n").unwrap();
     let lists = "--annotations @annotations.csv --excluded @excluded.csv --series @series.csv";
     let ran = run_in(root, &format!("--json froc --marks @segmented {lists}")).done();
     assert_eq!(ran.json(), by_table);

@@ -141,7 +141,10 @@ fn other_settings_or_another_content_are_done_anew() {
     fs::write(scan.join("my-own.txt"), "a reader's remark").unwrap();
     assert!(scan.join("nodules.seg.dcm").is_file());
     assert_eq!(found(&["--min-diameter", "99"]), Some(0));
-    assert_eq!(names(&scan), ["my-own.txt", "nodules.csv", "nodules.nii.gz", "scan.json"]);
+    assert_eq!(
+        names(&scan),
+        ["my-own.txt", "nodules.csv", "nodules.nii.gz", "scan.json", "trained-on.txt"]
+    );
     assert_eq!(found(&["--min-diameter", "3"]), Some(all));
     // 3 mm is the default.
     assert_eq!(found(&[]), None);

@@ -65,7 +65,7 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Outcome> {
     for path in &unseen {
         let scan = unseen_scan(path)?;
         let outlined = segment(&model.segmenter, &scan, MIN_DIAMETER_MM, &progress)?;
-        write(&found, &scan, &outlined, &made_with)?;
+        write(&found, &scan, &outlined, &made_with, &model.trained_on)?;
         progress.inc(1);
     }
     progress.finish_and_clear();

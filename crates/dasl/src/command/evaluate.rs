@@ -11,10 +11,8 @@ pub mod samples;
 mod series;
 mod tables;
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use dasl_metrics::{
@@ -31,7 +29,7 @@ use crate::Outcome;
 use crate::args::{BootstrapArgs, EvaluateArgs, EvaluateWhat};
 use crate::progress::bar;
 use crate::segmented_folder::{LABELS, folders};
-use crate::trained_on::{self, Patients};
+use crate::trained_on;
 
 pub use candidates::{Candidate, Fate};
 pub use froc_curve::{FrocCurve, centre};
@@ -300,46 +298,25 @@ fn compared(
     })
 }
 
-/// A scan's output folder, and whom its network was trained on.
-#[derive(Clone)]
-struct Output {
-    folder: PathBuf,
-    trained_on: Rc<Patients>,
-}
-
-/// Outputs, by the series and by the name of their scans.
+/// Output folders, by the series and by the name of their scans.
 struct Predicted {
-    by_series: BTreeMap<String, Output>,
-    by_name: BTreeMap<String, Output>,
+    by_series: BTreeMap<String, PathBuf>,
+    by_name: BTreeMap<String, PathBuf>,
 }
 
 fn predicted(root: &Path) -> Result<Predicted> {
     let mut found = Predicted { by_series: BTreeMap::new(), by_name: BTreeMap::new() };
-    let mut networks: BTreeMap<String, Rc<Patients>> = BTreeMap::new();
     for folder in folders(root)? {
         let note = ScanNote::read(&folder)?;
-        let weights = note.made_with.map(|made_with| made_with.weights_sha256).unwrap_or_default();
-        let trained_on = match networks.entry(weights) {
-            Entry::Occupied(known) => known.get().clone(),
-            Entry::Vacant(place) => {
-                let patients = trained_on::read(root, place.key())?;
-                place.insert(Rc::new(patients)).clone()
-            }
-        };
-        let output = Output { folder, trained_on };
         if let Some(series) = note.series_uid {
-            found.by_series.insert(series, output.clone());
+            found.by_series.insert(series, folder.clone());
         }
-        found.by_name.insert(note.name, output);
+        found.by_name.insert(note.name, folder);
     }
     Ok(found)
 }
 
-fn compare(
-    Output { folder, trained_on }: &Output,
-    dataset: &Dataset,
-    record: &ScanRecord,
-) -> Result<Evaluated> {
+fn compare(folder: &Path, dataset: &Dataset, record: &ScanRecord) -> Result<Evaluated> {
     let path = &folder.join(LABELS);
     let prediction = nifti::read_labels(path)?;
     let reference = dataset.read_native_labels(&record.scan_id)?;
@@ -388,7 +365,7 @@ fn compare(
         diameter_mm: if place.diameter_mm > 0.0 { place.diameter_mm } else { -1.0 },
     });
     Ok(Evaluated {
-        trained_on: trained_on::shows_any(record, trained_on),
+        trained_on: trained_on::shows_any(record, &trained_on::read(folder)?),
         scan: record.scan_id.clone(),
         folder: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         candidates: candidates::read(folder, &result)?,

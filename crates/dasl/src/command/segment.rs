@@ -20,7 +20,7 @@ use crate::model::Model;
 use crate::out_folder::{self, Kind};
 use crate::paste::{Nodule, paste};
 use crate::progress::bar;
-use crate::{table, trained_on};
+use crate::table;
 use batch::{Batch, Entry};
 pub use output::{MadeWith, ScanNote, write};
 pub use scan::{Identity, Scan};
@@ -71,11 +71,7 @@ pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
     let progress = bar("segment", entries.len() as u64);
     for entry in entries {
         progress.set_message(entry.label());
-        let became = one(&args.out, &entry, &model.segmenter, &made_with, &progress)?;
-        if !matches!(became, One::SetAside(_)) {
-            trained_on::write(&args.out, &model.weights_sha256, &model.trained_on)?;
-        }
-        match became {
+        match one(&args.out, &entry, &model, &made_with, &progress)? {
             One::Done(done) => results.done.push(done),
             One::ThereAlready(name) => {
                 // It says nothing of how long the others take.
@@ -109,7 +105,7 @@ enum One {
 fn one(
     out: &Path,
     entry: &Entry,
-    segmenter: &Segmenter,
+    model: &Model,
     made_with: &MadeWith,
     progress: &ProgressBar,
 ) -> Result<One> {
@@ -128,12 +124,12 @@ fn one(
         return Ok(One::ThereAlready(name));
     }
     let found = entry.read(name, identity).and_then(|scan| {
-        let found = segment(segmenter, &scan, made_with.min_diameter_mm, progress)?;
+        let found = segment(&model.segmenter, &scan, made_with.min_diameter_mm, progress)?;
         Ok((scan, found))
     });
     match found {
         Ok((scan, found)) => {
-            write(out, &scan, &found, made_with)?;
+            write(out, &scan, &found, made_with, &model.trained_on)?;
             let Segmented { nodules, lung_sure, .. } = found;
             Ok(One::Done(Done { scan: scan.name, nodules, lung_sure }))
         }

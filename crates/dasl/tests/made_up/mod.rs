@@ -84,15 +84,10 @@ pub fn model(folder: &Path, source: &Path) -> PathBuf {
     model
 }
 
-/// Whether a file is the list of those whom a network was trained on.
-pub fn is_trained_on(path: &Path) -> bool {
-    path.file_name().unwrap().to_str().unwrap().starts_with("trained-on-")
-}
-
-/// What lies in a folder, sorted, but for the list of those whom the network was trained on.
+/// What lies in a folder, sorted.
 pub fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut entries: Vec<_> = entries.filter(|path| !is_trained_on(path)).collect();
+    let mut entries: Vec<_> = entries.collect();
     entries.sort();
     entries
 }

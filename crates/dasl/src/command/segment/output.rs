@@ -14,7 +14,8 @@ use super::{PREDICTION, Segmented};
 use crate::model::Model;
 use crate::outline_picture::{Outline, extent_mm, picture};
 use crate::paste::Nodule;
-use crate::segmented_folder::{LABELS, SCAN};
+use crate::segmented_folder::{LABELS, SCAN, TRAINED_ON};
+use crate::trained_on::{self, Patients};
 
 /// The same as [`LABELS`] as a DICOM segmentation.
 const SEGMENTATION: &str = "nodules.seg.dcm";
@@ -97,12 +98,18 @@ impl ScanNote {
 }
 
 /// Writes label map, table, DICOM segmentation (of a DICOM series, if there is a nodule), one
-/// picture per nodule, and last the note. What an earlier run left of these is removed; other files
+/// picture per nodule, whom the network was trained on, and last the note. What an earlier run left of these is removed; other files
 /// stay.
 ///
 /// # Errors
 /// If a file can't be written.
-pub fn write(out: &Path, scan: &Scan, found: &Segmented, made_with: &MadeWith) -> Result<PathBuf> {
+pub fn write(
+    out: &Path,
+    scan: &Scan,
+    found: &Segmented,
+    made_with: &MadeWith,
+    trained_on: &Patients,
+) -> Result<PathBuf> {
     let folder = out.join(&scan.name);
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     remove_old(&folder).with_context(|| folder.display().to_string())?;
@@ -122,6 +129,7 @@ pub fn write(out: &Path, scan: &Scan, found: &Segmented, made_with: &MadeWith) -
         let name = format!("nodule-{:03}.png", n.id);
         picture(&scan.ct, &[outline], center, extent).save(&folder.join(name))?;
     }
+    trained_on::write(&folder, trained_on)?;
     let note = ScanNote {
         name: scan.name.clone(),
         series_uid: scan.series_uid().map(Into::into),
@@ -144,7 +152,8 @@ fn remove_old(folder: &Path) -> std::io::Result<()> {
     for old in std::fs::read_dir(folder)?.flatten() {
         let name = old.file_name().to_string_lossy().into_owned();
         let picture = name.strip_prefix("nodule-").and_then(|rest| rest.strip_suffix(".png"));
-        if picture.is_some() || name == SEGMENTATION || is_temporary(&name) {
+        if picture.is_some() || [SEGMENTATION, TRAINED_ON].contains(&&*name) || is_temporary(&name)
+        {
             std::fs::remove_file(old.path())?;
         }
     }
