@@ -383,6 +383,10 @@ pub struct ExportArgs {
     /// example.safetensors to
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Also list the patients that it was trained on (trained-on.txt), so that figures on them are
+    /// said to flatter; not where their identifiers are private
+    #[arg(long)]
+    pub patients: bool,
 }
 
 /// `dasl report`

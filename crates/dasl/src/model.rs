@@ -54,9 +54,12 @@ impl Source {
             eprintln!("{shown}: the training is not finished; its last checkpoint is used");
         }
         let weights = std::fs::read(&path).with_context(|| shown.clone())?;
-        // An exported network is in a folder without a split.
-        let split = folder.split().exists().then(|| folder.read_split()).transpose()?;
-        let trained_on = split.map(|split| split.trained_on).unwrap_or_default();
+        // An exported network is in a folder without a split, but with a list.
+        let trained_on = if folder.split().exists() {
+            folder.read_split()?.trained_on
+        } else {
+            trained_on::read(folder.root())?
+        };
         Ok(Self { weights: weights.into(), shown, config, trained_on })
     }
 

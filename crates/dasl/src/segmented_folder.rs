@@ -6,8 +6,6 @@ use anyhow::{Context, Result};
 
 /// The instance label map.
 pub const LABELS: &str = "nodules.nii.gz";
-/// Whom the network was trained on, where that is known.
-pub const TRAINED_ON: &str = "trained-on.txt";
 /// What scan it is about; written last, so that a folder with it is whole.
 pub const SCAN: &str = "scan.json";
 

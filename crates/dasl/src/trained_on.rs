@@ -1,36 +1,42 @@
 //! Whom a network was trained on: figures on the same patients flatter, and this is said.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dasl_volume::dataset::ScanRecord;
 use dasl_volume::write_atomic;
 
-use crate::segmented_folder::TRAINED_ON;
-
 /// Patients by their identifiers; empty where nothing is known.
 pub type Patients = BTreeSet<String>;
 
-/// Writes down, beside what a network outlined, whom it was trained on, where that is known.
+/// The file that lists them, beside a network and beside what it outlined.
+const LIST: &str = "trained-on.txt";
+
+/// Writes down whom a network was trained on, where that is known, and returns the list's path; else
+/// there is none.
 ///
 /// # Errors
 /// If the file can't be written.
-pub fn write(folder: &Path, patients: &Patients) -> Result<()> {
-    if patients.is_empty() {
-        return Ok(());
-    }
-    let path = folder.join(TRAINED_ON);
-    write_atomic(&path, |file| patients.iter().try_for_each(|patient| writeln!(file, "{patient}")))
-        .with_context(|| path.display().to_string())
+pub fn write(folder: &Path, patients: &Patients) -> Result<Option<PathBuf>> {
+    let path = folder.join(LIST);
+    let written = if !patients.is_empty() {
+        write_atomic(&path, |file| patients.iter().try_for_each(|p| writeln!(file, "{p}")))
+    } else if path.exists() {
+        std::fs::remove_file(&path)
+    } else {
+        Ok(())
+    };
+    written.with_context(|| path.display().to_string())?;
+    Ok((!patients.is_empty()).then_some(path))
 }
 
-/// Whom a network was trained on, as it stands beside what it outlined.
+/// Whom a network was trained on, as a folder's list says.
 ///
 /// # Errors
 /// If the file can't be read.
 pub fn read(folder: &Path) -> Result<Patients> {
-    let path = folder.join(TRAINED_ON);
+    let path = folder.join(LIST);
     if !path.exists() {
         return Ok(Patients::new());
     }

@@ -110,6 +110,8 @@ fn an_exported_network_is_the_one_it_was_exported_from() {
     let first = run_in(root, "--json export --out @one").done().json();
     assert_eq!(first["files"].as_array().unwrap().len(), 5);
     run_in(root, "export --model @one --out @two").done();
+    let list = root.join("two/trained-on.txt");
+    assert!(!list.exists(), "patients are listed where nobody asked for it");
     for name in ["network.onnx", "mask.onnx", "example.safetensors", "config.toml"] {
         assert_eq!(
             read(&root.join("one").join(name)),
@@ -117,9 +119,15 @@ fn an_exported_network_is_the_one_it_was_exported_from() {
             "{name}"
         );
     }
+    run_in(root, "export --patients --out @two").done();
+    run_in(root, "export --model @two --patients --out @three").done();
+    let built_in = read(Path::new("model/trained-on.txt"));
+    assert!(read(&list) == built_in && read(&root.join("three/trained-on.txt")) == built_in);
+    run_in(root, "export --out @two").done();
+    assert!(!list.exists(), "the list of an earlier export stays");
     fs::write(root.join("two/split.json"), "{}").unwrap();
     run_in(root, "export --out @two").failed(&["holds a run"]);
-    run_in(root, "export --model @nowhere --out @three").failed(&["nowhere", "is no run of dasl"]);
+    run_in(root, "export --model @nowhere --out @four").failed(&["nowhere", "is no run of dasl"]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn scans_of_any_format_become_a_pool_and_readings_can_follow() {
     let deep = source.join("more/and more");
     fs::create_dir_all(&deep).unwrap();
     nifti::write_ct(&deep.join("a.nii.gz"), &volume()).unwrap();
-    metaimage::write_ct(&deep.join("b.mhd"), &volume(), Compression::Zlib).unwrap();
+    metaimage::write_ct(&deep.join("b.mhd"), &volume(), Compression::None).unwrap();
     fs::write(deep.join("c.nrrd"), "NRRD0004\nno such field: 1\n\n").unwrap();
 
     let ran = import("scans", &source, &dataset, &[]).set_aside(&["c.nrrd"]);
@@ -66,6 +66,13 @@ fn scans_of_any_format_become_a_pool_and_readings_can_follow() {
     let record = annotated.scan("PHANTOM-001").unwrap();
     assert!(record.annotated && !record.nodules.is_empty());
     assert_eq!(annotated.scan_ids().len(), 4);
+
+    // Other voxels under the same header are another scan.
+    let mut other = volume();
+    other.voxels.mapv_inplace(|hu| hu + 1);
+    metaimage::write_ct(&deep.join("b.mhd"), &other, Compression::None).unwrap();
+    let ran = import("scans", &source, &dataset, &[]).set_aside(&["c.nrrd"]);
+    assert!(ran.out.contains("1 scans with 0 nodules added, 3 there already"), "{}", ran.out);
 }
 
 #[test]

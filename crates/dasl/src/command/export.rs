@@ -15,13 +15,15 @@ use crate::args::ExportArgs;
 use crate::model::Finished;
 use crate::run_folder::RunFolder;
 use crate::table;
+use crate::trained_on::{self, Patients};
 
 /// Runs the command.
 ///
 /// # Errors
 /// If the network can't be read or the files can't be written.
 pub fn run(args: &ExportArgs, json: bool) -> Result<Outcome> {
-    let Finished { weights: named, config, sha256, .. } = Finished::of(args.model.as_deref())?;
+    let Finished { weights: named, config, sha256, trained_on } =
+        Finished::of(args.model.as_deref())?;
     let device = Device::flex();
     // Also checks that weights and configuration belong to each other.
     let segmenter = Segmenter::from_named(&named, config.clone(), &device)?;
@@ -40,20 +42,27 @@ pub fn run(args: &ExportArgs, json: bool) -> Result<Outcome> {
     let about = BTreeMap::from([("sha256_of_source".to_string(), sha256)]);
     weights::save(&out.weights(), &named, &about)?;
     write(&out.settings(), toml::to_string_pretty(&config)?.as_bytes())?;
-    let files = [
+    let mut files = vec![
         (network_file, "HU patch to detection and mask features"),
         (mask_file, "region of the mask features to mask"),
         (example_file, "a patch and what dasl makes of it, to check a runtime"),
         (out.weights(), "the weights; with config.toml a --model for dasl"),
         (out.settings(), "the configuration"),
     ];
+    let listed = if args.patients { trained_on } else { Patients::new() };
+    if let Some(list) = trained_on::write(&args.out, &listed)? {
+        files.push((list, "the patients that it was trained on"));
+    }
     if json {
         let paths: Vec<_> = files.iter().map(|(path, _)| path).collect();
         println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "files": paths }))?);
     } else {
         let row =
             |(path, what): &(PathBuf, &str)| vec![path.display().to_string(), (*what).to_string()];
-        println!("{}", table::render(&["file", "what"], &files.each_ref().map(row)));
+        println!(
+            "{}",
+            table::render(&["file", "what"], &files.iter().map(row).collect::<Vec<_>>())
+        );
     }
     Ok(Outcome::Done)
 }

@@ -152,17 +152,10 @@ fn scan(
         ignored: excluded.collect(),
         notes: subset.into_iter().map(|name| format!("LUNA16 {name}")).collect(),
         whole: true,
-        files: hashed(src, &with_voxels(path))?,
+        files: hashed(src, &image_file::files(path)?)?,
         ct,
     };
     add(dataset, &source)
-}
-
-/// A header and the file of its voxels, as LUNA16 names them.
-fn with_voxels(header: &Path) -> Vec<PathBuf> {
-    let voxels = ["raw", "zraw"].map(|extension| header.with_extension(extension));
-    let voxels = voxels.into_iter().filter(|path| path.is_file());
-    std::iter::once(header.to_path_buf()).chain(voxels).collect()
 }
 
 /// Label i + 1 for the voxels whose centre lies in nodule i; the voxel at the centre always.

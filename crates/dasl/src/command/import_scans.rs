@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use dasl_volume::LabelVolume;
-use dasl_volume::dataset::{DatasetWriter, NO_RULE, ScanRecord};
+use dasl_volume::dataset::{DatasetWriter, NO_RULE, ScanRecord, SourceFile};
 use dasl_volume::dicom::{SeriesFiles, read_series};
 use dasl_volume::image_file;
 
@@ -73,16 +73,19 @@ fn series_scan(
 
 /// `None` if the file is in the dataset already.
 fn image_scan(src: &Path, path: &Path, dataset: &DatasetWriter) -> Result<Option<ScanRecord>> {
-    let files = hashed(src, &[path.to_path_buf()])?;
-    let sha256 = &files[0].sha256;
+    let files = hashed(src, &image_file::files(path)?)?;
+    let hashes = |files: &[SourceFile]| -> Vec<String> {
+        files.iter().map(|file| file.sha256.clone()).collect()
+    };
     let name = scan_name::plain(&image_file::stem(path));
-    // Another file of the same name gets the beginning of its content's hash to it.
-    let with_hash = format!("{name}_{}", &sha256[..8]);
+    // Another file of the same name gets the beginning of its voxels' hash to it.
+    let voxels = &files[files.len() - 1].sha256;
+    let with_hash = format!("{name}_{}", &voxels[..8]);
     let mut free = None;
     for name in [name, with_hash] {
         if !dataset.has_scan(&name) {
             free = free.or(Some(name));
-        } else if dataset.scan(&name)?.source.iter().any(|file| file.sha256 == *sha256) {
+        } else if hashes(&dataset.scan(&name)?.source) == hashes(&files) {
             return Ok(None);
         }
     }

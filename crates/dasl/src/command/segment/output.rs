@@ -14,7 +14,7 @@ use super::{PREDICTION, Segmented};
 use crate::model::Model;
 use crate::outline_picture::{Outline, extent_mm, picture};
 use crate::paste::Nodule;
-use crate::segmented_folder::{LABELS, SCAN, TRAINED_ON};
+use crate::segmented_folder::{LABELS, SCAN};
 use crate::trained_on::{self, Patients};
 
 /// The same as [`LABELS`] as a DICOM segmentation.
@@ -152,8 +152,7 @@ fn remove_old(folder: &Path) -> std::io::Result<()> {
     for old in std::fs::read_dir(folder)?.flatten() {
         let name = old.file_name().to_string_lossy().into_owned();
         let picture = name.strip_prefix("nodule-").and_then(|rest| rest.strip_suffix(".png"));
-        if picture.is_some() || [SEGMENTATION, TRAINED_ON].contains(&&*name) || is_temporary(&name)
-        {
+        if picture.is_some() || name == SEGMENTATION || is_temporary(&name) {
             std::fs::remove_file(old.path())?;
         }
     }
