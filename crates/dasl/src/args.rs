@@ -343,6 +343,9 @@ pub struct ExperimentArgs {
     /// Only the I-th of N shares of the runs, for job arrays on the same --out: such as 2/8, I from 1 on
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
+    /// Run nothing: say which runs are done and begun, and how those that are done came out
+    #[arg(long, conflicts_with = "shard")]
+    pub status: bool,
     #[command(flatten)]
     pub device: DeviceArgs,
 }

@@ -85,6 +85,11 @@ impl RunFolder {
         self.root.join("learn")
     }
 
+    /// Whether the learning loop has begun.
+    pub fn has_rounds(&self) -> bool {
+        self.rounds().join("state.json").exists()
+    }
+
     /// What readers answered.
     pub fn annotations(&self) -> PathBuf {
         self.root.join("annotations")

@@ -76,7 +76,20 @@ fn every_arm_runs_on_a_test_that_it_has_not_seen_and_is_not_repeated() {
     assert_eq!(seconds[0], seconds[4]);
     run_in(root, "experiment --shard 1/2 @experiment.toml --out @shards").done();
     assert!(!results(root, "shards").iter().any(|row| row[0] == "full"));
+    let ran = run_in(root, "experiment --status @experiment.toml --out @shards").done();
+    assert!(ran.out.contains("2 of 3 runs are done"), "{}", ran.out);
+    let line = |arm: &str| -> Vec<&str> {
+        let line = ran.out.lines().find(|line| line.starts_with(arm)).unwrap();
+        line.split_whitespace().collect()
+    };
+    assert_eq!(line("full"), ["full", "all", "0", "of", "1"]);
+    assert_eq!(line("random"), ["random", "2", "1", "of", "1"]);
     run_in(root, "experiment --shard 2/2 @experiment.toml --out @shards").done();
+    let ran = run_in(root, "--json experiment --status @experiment.toml --out @shards").done();
+    let runs = ran.json()["runs"].as_array().unwrap().clone();
+    assert!(runs.iter().all(|run| run["done"] == true));
+    let rounds: Vec<_> = runs.iter().map(|run| run["rounds"].as_u64().unwrap()).collect();
+    assert_eq!(rounds, [3, 1, 2]);
     let random = EXPERIMENT.find("[arms.random]").unwrap();
     let head = EXPERIMENT.find("[arms.full]").unwrap();
     let alone = format!("{}{}", &EXPERIMENT[..head], &EXPERIMENT[random..]);

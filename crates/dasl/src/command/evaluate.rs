@@ -215,6 +215,7 @@ pub fn evaluate(
             predictions.display()
         );
     }
+    let bootstrap = bootstrap.of_scans(scans.len());
     let trained = scans.iter().filter(|s| s.trained_on).map(|s| s.scan.as_str());
     trained_on::warn(&trained.collect::<Vec<_>>(), scans.len());
     let results: Vec<ScanResult> = scans.iter().map(|s| s.result.clone()).collect();

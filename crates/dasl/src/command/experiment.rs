@@ -23,6 +23,7 @@ use crate::progress::bar;
 use crate::run_folder::RunFolder;
 use crate::split::{Sample, Split};
 
+mod status;
 mod summary;
 
 use summary::mean;
@@ -101,6 +102,10 @@ pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
     }
     let out = Out { cells: &cells, root: &args.out };
     out.check()?;
+    if args.status {
+        status::print(&out, json)?;
+        return Ok(Outcome::Done);
+    }
     let takes = |index: usize| args.shard.is_none_or(|shard| shard.takes(index));
     let own: Vec<&Cell<'_>> =
         cells.iter().enumerate().filter(|(index, _)| takes(*index)).map(|(_, cell)| cell).collect();
@@ -174,10 +179,11 @@ impl Out<'_> {
     /// The initial training of a run that is done and begins as this one, and the seconds it took.
     fn begun(&self, cell: &Cell<'_>) -> Result<Option<(Begun, Option<f64>)>> {
         for other in self.cells.iter().filter(|other| other.begins_as(cell)) {
-            let (rounds, table) = (self.folder(other).rounds(), self.table(other));
-            if !(table.exists() && rounds.exists()) {
+            let (folder, table) = (self.folder(other), self.table(other));
+            if !(table.exists() && folder.has_rounds()) {
                 continue;
             }
+            let rounds = folder.rounds();
             let state = Run::read(&rounds)?;
             if let Some(record) = state.history.first()
                 && let Some(report) = record.report

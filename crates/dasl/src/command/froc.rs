@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::evaluate::centre;
 use super::segment::ScanNote;
 use crate::Outcome;
-use crate::args::FrocArgs;
+use crate::args::{BootstrapArgs, FrocArgs};
 use crate::segmented_folder::folders;
 use crate::{found, table};
 
@@ -64,7 +64,7 @@ pub fn run(args: &FrocArgs, json: bool) -> Result<Outcome> {
         },
     };
     let band = curve_rates();
-    let (resamples, seed) = (args.bootstrap.bootstrap, args.bootstrap.seed);
+    let BootstrapArgs { bootstrap: resamples, seed } = args.bootstrap.of_scans(lists.scans.len());
     let system = |path: &Path, band: &[f64]| -> Result<System> {
         let marks = marks(path, ids)?;
         let Lists { scans, nodules, excluded } = &lists;

@@ -170,7 +170,7 @@ pub fn learn(
     timed: Timed<'_>,
 ) -> Result<RunState> {
     let rounds = folder.rounds();
-    let mut run = if rounds.join("state.json").exists() {
+    let mut run = if folder.has_rounds() {
         Run::open(&rounds)?
     } else {
         let pool = pool(settings, split).map(|s| SampleId::from(s.name())).collect();

@@ -58,7 +58,7 @@ pub fn section(runs: &[Run]) -> Result<Option<Section>> {
         }
         p.note {
             "Mean Dice with a miss counted as 0; bars are 95% intervals from " (RESAMPLES)
-            " draws of scans with replacement."
+            " draws of scans with replacement, where more than one scan has nodules of a group."
         }
         (table("Results by size and texture", &header, &rows))
         p.note {
@@ -109,8 +109,11 @@ fn chart(
             let (x, mean) =
                 (place as f64 + aside, values.iter().sum::<f64>() / values.len() as f64);
             points.push((x, mean));
-            let interval = mean_interval(&dice, RESAMPLES, SEED);
-            bars.extend(interval.map(|i| [x, i.low, i.high]));
+            // One scan tells nothing of the spread.
+            if dice.len() > 1 {
+                let interval = mean_interval(&dice, RESAMPLES, SEED);
+                bars.extend(interval.map(|i| [x, i.low, i.high]));
+            }
             text.push(format!("{name}, {group}: {mean:.2} of {} nodules", values.len()));
         }
         layers.push(Layer::Bars(style, bars));

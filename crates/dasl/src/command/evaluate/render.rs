@@ -92,7 +92,9 @@ fn scans(evaluation: &Evaluation) -> String {
         table::figure(s.ignored_per_scan),
     ];
     let table = table::render(&header, &[row]);
-    let Some(i) = &evaluation.intervals else { return table };
+    let Some(i) = &evaluation.intervals else {
+        return if s.scans == 1 { table + "\n(one scan has no intervals)" } else { table };
+    };
     let ends = |interval: Option<Interval>| {
         interval.map_or("-".into(), |i| format!("{:.3} to {:.3}", i.low, i.high))
     };

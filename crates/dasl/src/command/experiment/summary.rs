@@ -32,13 +32,16 @@ fn by_run(rows: &[Row]) -> BTreeMap<Run<'_>, Vec<&Row>> {
     runs
 }
 
+/// Sorts sizes of the initial set by number, `all` last.
+pub fn size_key(initial: &str) -> usize {
+    initial.parse().unwrap_or(usize::MAX)
+}
+
 /// The last round of every arm and size, over the seeds.
 fn ends(runs: &BTreeMap<Run<'_>, Vec<&Row>>) -> String {
     let mut groups = BTreeMap::<(&str, usize, &str), Vec<&Vec<&Row>>>::new();
     for ((arm, initial, _), rows) in runs {
-        // Sizes by number, `all` last.
-        let size = initial.parse().unwrap_or(usize::MAX);
-        groups.entry((arm, size, initial)).or_default().push(rows);
+        groups.entry((arm, size_key(initial), initial)).or_default().push(rows);
     }
     let line = |((arm, _, initial), runs): (&(&str, usize, &str), &Vec<&Vec<&Row>>)| {
         let last = || runs.iter().filter_map(|rows| rows.last());
