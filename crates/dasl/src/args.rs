@@ -340,7 +340,8 @@ pub struct ExperimentArgs {
     /// Folder to write to; runs that are in it already are not repeated
     #[arg(long)]
     pub out: PathBuf,
-    /// Only the I-th of N shares of the runs, for job arrays on the same --out: such as 2/8, I from 1 on
+    /// Only the I-th of N shares of the runs, for job arrays on the same --out: such as 2/8, I from 1
+    /// on; runs that begin alike are in one share
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
     /// Run nothing: say which runs are done and begun, and how those that are done came out

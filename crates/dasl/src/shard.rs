@@ -15,6 +15,26 @@ impl Shard {
     pub fn takes(self, index: usize) -> bool {
         index % self.of == self.number - 1
     }
+
+    /// How many shares there are.
+    pub fn of(self) -> usize {
+        self.of
+    }
+
+    /// This share of groups that stay whole: each goes to the share that has the fewest elements so
+    /// far.
+    pub fn of_groups<T>(self, groups: Vec<Vec<T>>) -> Vec<T> {
+        let mut sizes = vec![0; self.of];
+        let mut own = Vec::new();
+        for group in groups {
+            let share = (0..self.of).min_by_key(|share| sizes[*share]).unwrap_or(0);
+            sizes[share] += group.len();
+            if share == self.number - 1 {
+                own.extend(group);
+            }
+        }
+        own
+    }
 }
 
 impl FromStr for Shard {
@@ -42,5 +62,8 @@ mod tests {
         for index in 0..10 {
             assert_eq!(shards.iter().filter(|shard| shard.takes(index)).count(), 1);
         }
+        let groups = vec![vec![1, 2, 3], vec![4], vec![5, 6], vec![7], vec![8, 9]];
+        let shares = shards.map(|shard| shard.of_groups(groups.clone()));
+        assert_eq!(shares, [vec![1, 2, 3], vec![4, 7, 8, 9], vec![5, 6]]);
     }
 }

@@ -86,7 +86,7 @@ pub fn read_labels(path: &Path) -> Result<LabelVolume, ImageFileError> {
 /// one.
 ///
 /// # Errors
-/// An [`ImageFileError`] that names the file, if its header can't be read.
+/// An [`ImageFileError`] that names the file, if the header can't be read or the other is missing.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>, ImageFileError> {
     let beside =
         match Format::of(path).ok_or_else(|| ImageFileError::Unknown(path.to_path_buf()))? {

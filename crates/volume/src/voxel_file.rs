@@ -90,13 +90,17 @@ pub(crate) fn read<T: Voxel>(
     Ok(Volume::new(voxels, header.geometry))
 }
 
-/// The file with the voxels, if it is another one than the header's.
+/// The file with the voxels, if it is another one than the header's; it can be opened.
 pub(crate) fn data_file(
     path: &Path,
     parse: fn(&[u8]) -> Result<Header, HeaderError>,
 ) -> Result<Option<PathBuf>, VoxelFileError> {
     let (_, _, header) = read_header(path, parse)?;
-    Ok(header.data_file.map(|name| path.with_file_name(name)))
+    let beside = header.data_file.map(|name| path.with_file_name(name));
+    if let Some(beside) = &beside {
+        open(beside)?;
+    }
+    Ok(beside)
 }
 
 /// An open file, its length and its header.

@@ -21,6 +21,7 @@ use crate::experiment::{Cell, Experiment};
 use crate::network_learner::{Begun, NetworkLearner};
 use crate::progress::bar;
 use crate::run_folder::RunFolder;
+use crate::shard::Shard;
 use crate::split::{Sample, Split};
 
 mod status;
@@ -106,9 +107,7 @@ pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
         status::print(&out, json)?;
         return Ok(Outcome::Done);
     }
-    let takes = |index: usize| args.shard.is_none_or(|shard| shard.takes(index));
-    let own: Vec<&Cell<'_>> =
-        cells.iter().enumerate().filter(|(index, _)| takes(*index)).map(|(_, cell)| cell).collect();
+    let own = share(&cells, args.shard);
     let progress = bar("experiment", own.len() as u64);
     let mut rows = Vec::new();
     for cell in own {
@@ -131,6 +130,23 @@ pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
         println!("every round: {}", args.out.join(RESULTS).display());
     }
     Ok(Outcome::Done)
+}
+
+/// The runs of a share, or all. Runs that begin alike are in one share, so that it trains their
+/// beginning once; unless there are more shares than that would occupy.
+fn share<'a>(cells: &'a [Cell<'a>], shard: Option<Shard>) -> Vec<&'a Cell<'a>> {
+    let Some(shard) = shard else { return cells.iter().collect() };
+    let mut groups: Vec<Vec<&Cell<'_>>> = Vec::new();
+    for cell in cells {
+        match groups.iter_mut().find(|group| group[0].begins_as(cell)) {
+            Some(group) => group.push(cell),
+            None => groups.push(vec![cell]),
+        }
+    }
+    if groups.len() < shard.of() {
+        groups = cells.iter().map(|cell| vec![cell]).collect();
+    }
+    shard.of_groups(groups)
 }
 
 /// An experiment's folder, which the processes of several shards may write to.
@@ -335,4 +351,27 @@ pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
     let shown = || path.display().to_string();
     let mut reader = csv::Reader::from_path(path).with_context(shown)?;
     reader.deserialize().collect::<Result<_, _>>().with_context(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_that_begin_alike_are_in_one_share_unless_shares_would_be_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("e.toml");
+        let text = "dataset = \"d\"\npreset = \"tiny\"\nseeds = [1, 2]\ninitial = [5]\n\
+                    [arms.al]\nsequence = \"al:2\"\n[arms.dasl]\n[arms.full]\nfull = true\n";
+        std::fs::write(&file, text).unwrap();
+        let experiment = Experiment::read(&file).unwrap();
+        let cells = experiment.cells().unwrap();
+        let names = |shard: &str| -> Vec<String> {
+            share(&cells, Some(shard.parse().unwrap())).iter().map(|cell| cell.name()).collect()
+        };
+        assert_eq!(names("1/2"), ["al-5-1", "dasl-5-1", "full-all-2"]);
+        assert_eq!(names("2/2"), ["full-all-1", "al-5-2", "dasl-5-2"]);
+        assert_eq!(names("2/5"), ["dasl-5-1"]);
+        assert_eq!(share(&cells, None).len(), 6);
+    }
 }
