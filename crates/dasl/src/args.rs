@@ -231,15 +231,15 @@ pub struct TrainArgs {
 /// What network, how trained.
 #[derive(Debug, clap::Args)]
 pub struct NetworkArgs {
-    /// Ready-made configuration
-    #[arg(long, value_enum, default_value = "small")]
-    pub preset: PresetArg,
+    /// Ready-made configuration [default: small]
+    #[arg(long, value_enum)]
+    pub preset: Option<PresetArg>,
     /// TOML file whose values replace the preset's
     #[arg(long)]
     pub config: Option<PathBuf>,
-    /// Determines weights, split and patches
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    /// Determines weights, split and patches [default: 1]
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// Share of the patients kept for validation
     #[arg(long, default_value_t = 0.1, value_parser = share)]
     pub validation: f64,
@@ -249,6 +249,13 @@ pub struct NetworkArgs {
     pub from: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+impl NetworkArgs {
+    /// The seed of a new run.
+    pub fn new_seed(&self) -> u64 {
+        self.seed.unwrap_or(1)
+    }
 }
 
 /// Where the network runs.

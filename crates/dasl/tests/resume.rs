@@ -131,6 +131,11 @@ fn a_killed_training_goes_on_as_if_nothing_had_been() {
     run(&longer).failed(&["other settings", "--from"]);
     fs::write(&config, "[train]\nstep = 99\n").unwrap();
     run(&longer).failed(&["longer.toml", "step"]);
+    for other in [["--seed", "8"], ["--preset", "small"]] {
+        run([&resume[..], &words(&other)].concat()).failed(&["other settings", "--seed"]);
+    }
+    run([&resume[..], &words(&["--seed", "7"])].concat()).done();
+    same(&whole, &pieces);
 
     let other = folder.path().join("other");
     run(train(&other, &["--seed", "8"])).done();

@@ -94,7 +94,7 @@ fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Set
         );
     }
     warn_if_all_are_initial(settings.learn.engine.initial, samples);
-    folder.create(&settings, &split, dataset, args.network.seed, start.as_ref())?;
+    folder.create(&settings, &split, dataset, args.network.new_seed(), start.as_ref())?;
     Ok((settings, split))
 }
 
@@ -109,7 +109,7 @@ fn absolute(oracle: OracleChoice) -> Result<OracleChoice> {
 /// The command line's values in place of the configuration's.
 fn override_engine(settings: &mut Settings, args: &LearnArgs) -> Result<()> {
     let engine = &mut settings.learn.engine;
-    engine.seed = args.network.seed;
+    engine.seed = args.network.new_seed();
     if let Some(initial) = args.initial {
         engine.initial = initial;
     }

@@ -10,7 +10,7 @@ use dasl_volume::dataset::{Dataset, DatasetError};
 use std::collections::BTreeMap;
 
 use crate::Outcome;
-use crate::args::{NetworkArgs, TrainArgs};
+use crate::args::{NetworkArgs, PresetArg, TrainArgs};
 use crate::config_file::Settings;
 use crate::curve;
 use crate::model::Finished;
@@ -66,16 +66,18 @@ fn begin(
         bail!("{root} holds a run of `dasl learn`: name another --out");
     }
     if args.resume && folder.exists() {
-        let settings = folder.read_settings()?;
+        let (settings, seed) = (folder.read_settings()?, folder.read_origin()?.seed);
         let asked = &args.network;
-        let given = asked.config.is_some() || asked.from.is_some();
-        if given && resolve(asked, dataset)?.settings != settings {
+        let given = asked.preset.is_some() || asked.config.is_some() || asked.from.is_some();
+        if asked.seed.is_some_and(|asked| asked != seed)
+            || given && resolve(asked, dataset)?.settings != settings
+        {
             bail!(
-                "{root} holds a run with other settings, by which --resume goes on: leave --config \
-                 and --from out, or name another --out and begin with --from {root}"
+                "{root} holds a run with other settings, by which --resume goes on: leave --preset, \
+                 --config, --from and --seed out, or name another --out and begin with --from {root}"
             );
         }
-        return Ok((settings, folder.read_split()?, folder.read_origin()?.seed));
+        return Ok((settings, folder.read_split()?, seed));
     }
     if args.resume {
         eprintln!("{root} holds no run yet: one is begun");
@@ -84,8 +86,9 @@ fn begin(
         bail!("{root} holds a run already: add --resume to go on with it, or name another --out");
     }
     let New { settings, split, start } = resolve(&args.network, dataset)?;
-    folder.create(&settings, &split, dataset, args.network.seed, start.as_ref())?;
-    Ok((settings, split, args.network.seed))
+    let seed = args.network.new_seed();
+    folder.create(&settings, &split, dataset, seed, start.as_ref())?;
+    Ok((settings, split, seed))
 }
 
 /// What a new run is made of.
@@ -103,7 +106,8 @@ pub struct New {
 /// # Errors
 /// If a setting is wrong, or the dataset or the weights can't be read.
 pub fn resolve(args: &NetworkArgs, dataset: &Dataset) -> Result<New> {
-    let mut settings = Settings::resolve(args.preset.into(), args.config.as_deref())?;
+    let preset = args.preset.unwrap_or(PresetArg::Small);
+    let mut settings = Settings::resolve(preset.into(), args.config.as_deref())?;
     let start = args.from.as_deref().map(|from| Finished::of(Some(from))).transpose()?;
     let spacing_mm = dataset.info().spacing_mm;
     if let (Some(start), Some(from)) = (&start, &args.from) {
@@ -118,7 +122,7 @@ pub fn resolve(args: &NetworkArgs, dataset: &Dataset) -> Result<New> {
         settings.net = start.config.net.clone();
     }
     settings.net.spacing_mm = spacing_mm;
-    let mut split = Split::draw(dataset, args.validation, args.seed)?;
+    let mut split = Split::draw(dataset, args.validation, args.new_seed())?;
     split.trained_on.extend(start.iter().flat_map(|start| start.trained_on.clone()));
     Ok(New { settings, split, start })
 }

@@ -7,7 +7,7 @@ use dasl_learn::Run;
 use serde::Serialize;
 
 use super::summary::{self, size_key};
-use super::{Out, Row, read_rows};
+use super::{Out, Row};
 use crate::experiment::Cell;
 use crate::table;
 
@@ -24,15 +24,14 @@ struct Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
-    fn of(cell: &'a Cell<'a>, out: &Out<'_>) -> Result<Self> {
-        let (folder, table) = (out.folder(cell), out.table(cell));
-        let done = table.exists();
-        let rounds = if done {
-            read_rows(&table)?.len()
-        } else if folder.has_rounds() {
+    /// Of a run, given the rounds of all that are done.
+    fn of(cell: &'a Cell<'a>, out: &Out<'_>, rows: &[Row]) -> Result<Self> {
+        let tested = rows.iter().filter(|row| row.run() == cell.name()).count();
+        let (folder, done) = (out.folder(cell), tested > 0);
+        let rounds = if !done && folder.has_rounds() {
             Run::read(&folder.rounds())?.history.len()
         } else {
-            0
+            tested
         };
         Ok(Self { arm: cell.arm, initial: cell.size(), seed: cell.seed, rounds, done })
     }
@@ -50,8 +49,9 @@ struct Status<'a> {
 /// # Errors
 /// If a run can't be read.
 pub fn print(out: &Out<'_>, json: bool) -> Result<()> {
-    let runs = out.cells.iter().map(|cell| Standing::of(cell, out)).collect::<Result<Vec<_>>>()?;
-    let status = Status { runs, rounds: out.rows()? };
+    let rounds = out.rows()?;
+    let runs = out.cells.iter().map(|cell| Standing::of(cell, out, &rounds));
+    let status = Status { runs: runs.collect::<Result<_>>()?, rounds };
     if json {
         println!("{}", serde_json::to_string_pretty(&status)?);
         return Ok(());

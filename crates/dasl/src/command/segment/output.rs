@@ -98,8 +98,8 @@ impl ScanNote {
 }
 
 /// Writes label map, table, DICOM segmentation (of a DICOM series, if there is a nodule), one
-/// picture per nodule, whom the network was trained on, and last the note. What an earlier run left of these is removed; other files
-/// stay.
+/// picture per nodule, whom the network was trained on, and last the note. What an earlier run left
+/// of these is removed; other files stay.
 ///
 /// # Errors
 /// If a file can't be written.
