@@ -2,15 +2,16 @@
 //! `(sum_j cos(P_d, P_j) - 1) / (D - 1)`, without the D x D matrix.
 //!
 //! `sum_j cos(P_d, P_j) = unit(P_d) . sum_j unit(P_j)`: a first pass over the pool adds up the
-//! unit vectors, a second one takes the products; time is linear in D and memory is one vector.
+//! unit vectors, a second one takes the products; time is linear in D, memory is one vector and one
+//! number a sample.
 
 use rayon::prelude::*;
 
-/// Sum of the unit vectors of a pool, in double precision.
+/// Sum of the unit vectors of a pool, in double precision, and how long each vector was.
 #[derive(Debug, Clone, Default)]
 pub struct UnitSum {
     sum: Vec<f64>,
-    count: usize,
+    norms: Vec<f64>,
 }
 
 impl UnitSum {
@@ -19,9 +20,9 @@ impl UnitSum {
         Self::default()
     }
 
-    /// Adds one vector of the pool (first pass). A zero vector counts as a sample but has no
-    /// direction and adds nothing. All vectors of a pool have one length; a longer one is as if
-    /// the others ended in zeros.
+    /// Adds one vector of the pool (first pass), of at least one number. A zero vector counts as a
+    /// sample but has no direction and adds nothing. All vectors of a pool have one length; a
+    /// longer one is as if the others ended in zeros.
     pub fn add(&mut self, vector: &[f32]) {
         self.add_all(vector, vector.len());
     }
@@ -32,16 +33,13 @@ impl UnitSum {
         if self.sum.len() < length {
             self.sum.resize(length, 0.0);
         }
-        let scale = |vector: &[f32]| match norm(vector) {
-            0.0 => 0.0,
-            norm => 1.0 / norm,
-        };
-        let scales: Vec<f64> = vectors.par_chunks(length.max(1)).map(scale).collect();
-        // A vector without numbers has no chunk.
-        self.count += scales.len().max(usize::from(length == 0));
+        let before = self.norms.len();
+        self.norms.par_extend(vectors.par_chunks(length).map(|v| dot(v, v).sqrt()));
+        let norms = &self.norms[before..];
         let parts = self.sum[..length].par_chunks_mut(PART).enumerate();
         parts.for_each(|(part, sum)| {
-            for (vector, scale) in vectors.chunks(length).zip(&scales) {
+            for (vector, norm) in vectors.chunks(length).zip(norms) {
+                let scale = if *norm == 0.0 { 0.0 } else { 1.0 / norm };
                 for (sum, &x) in sum.iter_mut().zip(&vector[part * PART..]) {
                     *sum += f64::from(x) * scale;
                 }
@@ -49,21 +47,31 @@ impl UnitSum {
         });
     }
 
-    /// Density of one vector of the pool (second pass): its mean cosine similarity to all others,
-    /// in [-1, 1].
+    /// Vectors added.
+    pub(crate) fn count(&self) -> usize {
+        self.norms.len()
+    }
+
+    /// Length of a vector, by its place among those added.
+    pub(crate) fn norm(&self, place: usize) -> f64 {
+        self.norms[place]
+    }
+
+    /// Density of one vector of the pool (second pass), which was the one added at `place`: its mean
+    /// cosine similarity to all others, in [-1, 1].
     ///
     /// The 1 that Eq. (3) takes off is the similarity of the sample to itself; of a zero vector,
     /// whose cosine with anything is 0 by convention, nothing is taken off, so its density is 0. A
     /// pool of one (D = 1, where Eq. (3) is 0/0) has density 1: it stands for the whole pool.
-    pub fn density(&self, vector: &[f32]) -> f64 {
-        if self.count <= 1 {
+    pub fn density(&self, place: usize, vector: &[f32]) -> f64 {
+        if self.count() <= 1 {
             return 1.0;
         }
-        let norm = norm(vector);
+        let norm = self.norm(place);
         if norm == 0.0 {
             return 0.0;
         }
-        ((dot(&self.sum, vector) / norm - 1.0) / (self.count - 1) as f64).clamp(-1.0, 1.0)
+        ((dot(&self.sum, vector) / norm - 1.0) / (self.count() - 1) as f64).clamp(-1.0, 1.0)
     }
 }
 
@@ -71,11 +79,6 @@ impl UnitSum {
 const PART: usize = 1 << 12;
 /// Partial sums that a processor adds side by side; their number fixes the order of addition.
 const LANES: usize = 16;
-
-/// Length of a vector.
-pub(crate) fn norm(vector: &[f32]) -> f64 {
-    dot(vector, vector).sqrt()
-}
 
 /// Product of two vectors, in double precision; the longer one is as if it ended with the shorter.
 pub(crate) fn dot<T: Copy + Into<f64>>(a: &[T], b: &[f32]) -> f64 {
@@ -103,15 +106,17 @@ mod tests {
         for p in pool {
             sum.add(p);
         }
-        pool.iter().map(|p| sum.density(p)).collect()
+        pool.iter().enumerate().map(|(place, p)| sum.density(place, p)).collect()
     }
 
     /// Eq. (3) as it is written: all D x D similarities.
     fn by_definition(pool: &[Vec<f32>]) -> Vec<f64> {
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
+        };
         let cosine = |a: &[f32], b: &[f32]| {
-            let dot: f64 = a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
-            let norms = norm(a) * norm(b);
-            if norms == 0.0 { 0.0 } else { dot / norms }
+            let norms = dot(a, a).sqrt() * dot(b, b).sqrt();
+            if norms == 0.0 { 0.0 } else { dot(a, b) / norms }
         };
         pool.iter()
             .map(|d| {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::density::{UnitSum, dot, norm};
+use crate::density::{UnitSum, dot};
 
 /// Bytes that are written to or read from the scratch file at once.
 const BLOCK_BYTES: usize = 4 << 20;
@@ -17,9 +17,8 @@ pub struct Descriptors {
     length: usize,
     count: usize,
     store: Store,
-    /// First pass over the vectors that came in the order of their places, and how many they are.
+    /// First pass over the vectors that came in the order of their places.
     sum: UnitSum,
-    summed: usize,
     /// Those that came next and are yet to be added up and stored, a block at once.
     waiting: Vec<f32>,
 }
@@ -53,8 +52,8 @@ fn read(mut file: &File, at: usize, numbers: &mut [f32]) -> io::Result<()> {
 }
 
 impl Descriptors {
-    /// Room for `count` vectors of `length` numbers; in `scratch_folder` if they take more than
-    /// `memory_bytes`.
+    /// Room for `count` vectors of `length` numbers, at least one; in `scratch_folder` if they
+    /// take more than `memory_bytes`.
     ///
     /// # Errors
     /// If the scratch file can't be made.
@@ -72,8 +71,7 @@ impl Descriptors {
             file.set_len(bytes)?;
             Store::File(file)
         };
-        let (sum, waiting) = (UnitSum::new(), Vec::new());
-        Ok(Self { length, count, store, sum, summed: 0, waiting })
+        Ok(Self { length, count, store, sum: UnitSum::new(), waiting: Vec::new() })
     }
 
     /// Numbers in each vector.
@@ -83,7 +81,7 @@ impl Descriptors {
 
     /// Vectors in a block.
     fn at_once(&self) -> usize {
-        (BLOCK_BYTES / (4 * self.length.max(1))).max(1)
+        (BLOCK_BYTES / (4 * self.length)).max(1)
     }
 
     /// Stores the vector of place `index`, once; it must have the right length.
@@ -91,12 +89,7 @@ impl Descriptors {
     /// # Errors
     /// If the scratch file can't be written, as on a full disk; perhaps only of a later vector.
     pub fn put(&mut self, index: usize, vector: &[f32]) -> io::Result<()> {
-        if self.length == 0 {
-            self.sum.add(vector);
-            self.summed += 1;
-            return Ok(());
-        }
-        if index != self.summed + self.waiting.len() / self.length {
+        if index != self.sum.count() + self.waiting.len() / self.length {
             return self.store.write(index * self.length, vector);
         }
         self.waiting.extend_from_slice(vector);
@@ -105,34 +98,36 @@ impl Descriptors {
 
     /// Adds up and stores what waits.
     fn take_in(&mut self) -> io::Result<()> {
-        let Self { length, store, sum, summed, waiting, .. } = self;
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let at = *summed * *length;
+        let Self { length, store, sum, waiting, .. } = self;
+        let at = sum.count() * *length;
         let (written, ()) =
             rayon::join(|| store.write(at, waiting), || sum.add_all(waiting, *length));
-        *summed += waiting.len() / *length;
         waiting.clear();
         written
     }
 
-    /// Density of every vector, by place: both passes (the first is done already for vectors that
-    /// came in order), each in the order of the places, so that the last bits depend neither on the
-    /// order in which the vectors came nor on the number of threads.
+    /// The first pass over all vectors; it is done already over those that came in order.
+    fn add_up(&mut self) -> io::Result<()> {
+        self.take_in()?;
+        let mut sum = std::mem::take(&mut self.sum);
+        self.for_each_block(sum.count(), |block| sum.add_all(block, self.length))?;
+        self.sum = sum;
+        Ok(())
+    }
+
+    /// Density of every vector, by place: both passes, each in the order of the places, so that the
+    /// last bits depend neither on the order in which the vectors came nor on the number of threads.
     ///
     /// # Errors
     /// If the scratch file can't be read.
     pub fn densities(&mut self) -> io::Result<Vec<f64>> {
-        self.take_in()?;
-        let length = self.length;
-        let mut sum = std::mem::take(&mut self.sum);
-        self.for_each_block(self.summed, |block| sum.add_all(block, length))?;
+        self.add_up()?;
         let mut densities = Vec::with_capacity(self.count);
         self.for_each_block(0, |block| {
-            densities.par_extend(block.par_chunks(length.max(1)).map(|v| sum.density(v)));
+            let first = densities.len();
+            let vectors = block.par_chunks(self.length).enumerate();
+            densities.par_extend(vectors.map(|(i, v)| self.sum.density(first + i, v)));
         })?;
-        (self.sum, self.summed) = (sum, self.count);
         Ok(densities)
     }
 
@@ -142,17 +137,17 @@ impl Descriptors {
     /// # Errors
     /// If the scratch file can't be read.
     pub fn cosines(&mut self, places: &[usize]) -> io::Result<Vec<Vec<f64>>> {
-        self.take_in()?;
+        self.add_up()?;
         let from: Vec<Vec<f32>> =
             places.iter().map(|&place| self.get(place)).collect::<io::Result<_>>()?;
-        let norms: Vec<f64> = from.iter().map(|v| norm(v)).collect();
         let mut cosines = vec![Vec::with_capacity(self.count); places.len()];
-        let length = self.length.max(1);
+        let norm = |place| self.sum.norm(place);
         self.for_each_block(0, |block| {
-            let all = cosines.par_iter_mut().zip(&from).zip(&norms);
-            all.for_each(|((cosines, from), own)| {
-                cosines.extend(block.chunks(length).map(|v| {
-                    let norms = own * norm(v);
+            let all = cosines.par_iter_mut().zip(&from).zip(places);
+            all.for_each(|((cosines, from), &own)| {
+                let first = cosines.len();
+                cosines.extend(block.chunks(self.length).enumerate().map(|(i, v)| {
+                    let norms = norm(own) * norm(first + i);
                     if norms > 0.0 { (dot(from, v) / norms).clamp(-1.0, 1.0) } else { 0.0 }
                 }));
             });
@@ -175,7 +170,7 @@ impl Descriptors {
     /// Whole vectors one after the other from a place on, as many at once as a block holds; of a
     /// file the next block is read meanwhile.
     fn for_each_block(&self, from: usize, mut visit: impl FnMut(&[f32]) + Send) -> io::Result<()> {
-        let block = self.at_once() * self.length.max(1);
+        let block = self.at_once() * self.length;
         let (mut at, end) = (from * self.length, self.count * self.length);
         match &self.store {
             Store::Memory(all) => all[at..].chunks(block).for_each(visit),
@@ -225,7 +220,7 @@ mod tests {
         for v in &vectors {
             sum.add(v);
         }
-        assert_eq!(in_memory[4].to_bits(), sum.density(&vectors[4]).to_bits());
+        assert_eq!(in_memory[4].to_bits(), sum.density(4, &vectors[4]).to_bits());
     }
 
     fn made_up(count: usize, length: usize) -> Vec<Vec<f32>> {
