@@ -19,8 +19,7 @@ pub fn section(runs: &[Run]) -> Option<Section> {
     };
     let rows = all.iter().map(|(name, evaluation)| {
         let s = &evaluation.summary;
-        // Draws of a single scan are all the same.
-        let i = evaluation.intervals.as_ref().filter(|_| s.scans > 1);
+        let i = evaluation.intervals.as_ref();
         let froc = evaluation.froc.as_ref();
         vec![
             (*name).to_string(),
@@ -32,7 +31,7 @@ pub fn section(runs: &[Run]) -> Option<Section> {
             ends(figure(s.false_positives_per_scan, 2), i.and_then(|i| i.false_positives_per_scan)),
             ends(
                 figure(froc.map(|f| f.cpm), 2),
-                froc.and_then(|f| f.intervals.as_ref()).filter(|_| s.scans > 1).map(|i| i.cpm),
+                froc.and_then(|f| f.intervals.as_ref()).map(|i| i.cpm),
             ),
         ]
     });

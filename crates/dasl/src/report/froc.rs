@@ -62,8 +62,7 @@ pub fn section(runs: &[Run]) -> Result<Option<Section>> {
 fn chart(curves: &[(Style, &str, &FrocCurve)]) -> Chart {
     let mut layers = Vec::new();
     for (style, _, curve) in curves {
-        // Draws of a single scan are all the same.
-        if let Some(intervals) = curve.intervals.as_ref().filter(|_| curve.counts.scans > 1) {
+        if let Some(intervals) = &curve.intervals {
             let band = curve.false_positives_per_scan.iter().zip(&intervals.band);
             layers
                 .push(Layer::Band(*style, band.map(|(x, i)| [x.log2(), i.low, i.high]).collect()));

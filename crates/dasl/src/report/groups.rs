@@ -109,11 +109,8 @@ fn chart(
             let (x, mean) =
                 (place as f64 + aside, values.iter().sum::<f64>() / values.len() as f64);
             points.push((x, mean));
-            // One scan tells nothing of the spread.
-            if dice.len() > 1 {
-                let interval = mean_interval(&dice, RESAMPLES, SEED);
-                bars.extend(interval.map(|i| [x, i.low, i.high]));
-            }
+            let interval = mean_interval(&dice, RESAMPLES, SEED);
+            bars.extend(interval.map(|i| [x, i.low, i.high]));
             text.push(format!("{name}, {group}: {mean:.2} of {} nodules", values.len()));
         }
         layers.push(Layer::Bars(style, bars));
