@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use dasl_volume::LabelVolume;
-use dasl_volume::dataset::{DatasetWriter, NO_RULE, ScanRecord, SourceFile};
+use dasl_volume::dataset::{DatasetWriter, NO_RULE, ScanRecord};
 use dasl_volume::dicom::{SeriesFiles, read_series};
 use dasl_volume::image_file;
 
@@ -74,9 +74,6 @@ fn series_scan(
 /// `None` if the file is in the dataset already.
 fn image_scan(src: &Path, path: &Path, dataset: &DatasetWriter) -> Result<Option<ScanRecord>> {
     let files = hashed(src, &image_file::files(path)?)?;
-    let hashes = |files: &[SourceFile]| -> Vec<String> {
-        files.iter().map(|file| file.sha256.clone()).collect()
-    };
     let name = scan_name::plain(&image_file::stem(path));
     // Another file of the same name gets the beginning of its voxels' hash to it.
     let voxels = &files[files.len() - 1].sha256;
@@ -85,7 +82,10 @@ fn image_scan(src: &Path, path: &Path, dataset: &DatasetWriter) -> Result<Option
     for name in [name, with_hash] {
         if !dataset.has_scan(&name) {
             free = free.or(Some(name));
-        } else if hashes(&dataset.scan(&name)?.source) == hashes(&files) {
+            continue;
+        }
+        let there = dataset.scan(&name)?.source;
+        if there.iter().map(|file| &file.sha256).eq(files.iter().map(|file| &file.sha256)) {
             return Ok(None);
         }
     }
