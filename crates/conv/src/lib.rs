@@ -38,6 +38,7 @@ mod conv;
 mod correlate;
 mod deconv;
 mod dense;
+mod dot;
 mod grid;
 mod memory;
 mod multiply;

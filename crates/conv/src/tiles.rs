@@ -67,3 +67,8 @@ pub(crate) fn even_blocks(total: usize, largest: usize) -> Vec<Range<usize>> {
     let count = total.div_ceil(largest);
     (0..count).map(|i| i * total / count..(i + 1) * total / count).collect()
 }
+
+/// Length of the longest block.
+pub(crate) fn longest(blocks: &[Range<usize>]) -> usize {
+    blocks.iter().map(Range::len).max().unwrap_or(0)
+}

@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 
-use crate::correlate::{Dot, longest};
+use crate::dot::Dot;
 use crate::pack::{Patch, Source};
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, Lanes, Registers};
-use crate::tiles::{Tile, even_blocks};
+use crate::tiles::{Tile, even_blocks, longest};
 use crate::transform;
 
 /// Input channels that are packed at a time.

@@ -14,7 +14,8 @@ use crate::oracle::Oracle;
 use crate::pace::Pace;
 use crate::run_folder::{self, RunFolder};
 use crate::sample::{AnnotatedSample, SampleId};
-use crate::state::{FinishReason, Phase, RoundKind, RunState, VERSION};
+use crate::sequence::RoundKind;
+use crate::state::{FinishReason, Phase, RunState, VERSION};
 use crate::step::Step;
 
 /// How far a run got.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::RunError;
 use crate::learner::Audit;
 use crate::sample::SampleId;
-use crate::state::RoundKind;
+use crate::sequence::RoundKind;
 
 /// Where an annotation comes from; written `oracle:NAME` or `given:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use crate::sample::SampleId;
-use crate::state::{FinishReason, RoundKind, RoundRecord};
+use crate::sequence::RoundKind;
+use crate::state::{FinishReason, RoundRecord};
 
 /// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::sample::SampleId;
-use crate::state::RoundKind;
+use crate::sequence::RoundKind;
 use crate::strategy::{Choice, Strategy};
 
 /// What became of a sample the oracle was asked for.

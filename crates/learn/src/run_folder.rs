@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::error::RunError;
 use crate::learner::Learner;
-use crate::scoring::SampleScore;
+use crate::sample::SampleScore;
 use crate::state::{RunState, VERSION};
 
 /// Folder, in the run's, of the weights before any training.

@@ -71,6 +71,28 @@ impl PseudoSample {
     }
 }
 
+/// What the learner thinks of one sample of the pool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SampleScore {
+    /// The sample.
+    #[serde(rename = "sample")]
+    pub id: SampleId,
+    /// Eq. (2).
+    pub uncertainty: f64,
+    /// Mean entropy of the voxels.
+    #[serde(default)]
+    pub entropy: f64,
+    /// The density of Eq. (3); `None` in rounds that don't need it.
+    pub density: Option<f64>,
+    /// How much a committee differs on it; `None` in rounds without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variance: Option<f64>,
+    /// `l_i`, the loss under the learner's own best pseudo-label.
+    pub loss: f64,
+    /// Whether the learner sees any foreground.
+    pub foreground: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,36 +3,12 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use crate::descriptor::Descriptors;
 use crate::error::RunError;
 use crate::learner::{Learner, Prediction};
 use crate::observer::{Event, Observer};
-use crate::sample::{AnnotatedSample, SampleId};
+use crate::sample::{AnnotatedSample, SampleId, SampleScore};
 use crate::uncertainty::{disagreement, entropy, least_confidence};
-
-/// What the learner thinks of one sample of the pool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SampleScore {
-    /// The sample.
-    #[serde(rename = "sample")]
-    pub id: SampleId,
-    /// Eq. (2).
-    pub uncertainty: f64,
-    /// Mean entropy of the voxels.
-    #[serde(default)]
-    pub entropy: f64,
-    /// The density of Eq. (3); `None` in rounds that don't need it.
-    pub density: Option<f64>,
-    /// How much a committee differs on it; `None` in rounds without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variance: Option<f64>,
-    /// `l_i`, the loss under the learner's own best pseudo-label.
-    pub loss: f64,
-    /// Whether the learner sees any foreground.
-    pub foreground: bool,
-}
 
 /// What to compute and where.
 pub(crate) struct Scoring<'a> {

@@ -15,6 +15,37 @@ pub enum Stage {
     Al,
 }
 
+/// What a round does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoundKind {
+    /// Round 0: training on the initial annotated samples.
+    Initial,
+    /// A self-paced round.
+    Spl,
+    /// An active round.
+    Al,
+}
+
+impl From<Stage> for RoundKind {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Spl => Self::Spl,
+            Stage::Al => Self::Al,
+        }
+    }
+}
+
+impl fmt::Display for RoundKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Initial => "initial",
+            Self::Spl => "spl",
+            Self::Al => "al",
+        })
+    }
+}
+
 /// One stage of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StagePlan {

@@ -2,7 +2,6 @@
 //! the way, so no clock and no machine is in it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,42 +11,11 @@ use crate::ledger::{LedgerMark, PseudoLabelAudit};
 use crate::oracle::Answer;
 use crate::pace::Pace;
 use crate::sample::{AnnotatedSample, SampleId};
-use crate::sequence::Stage;
+use crate::sequence::{RoundKind, Stage};
 use crate::strategy::Choice;
 
 /// Version of the state file.
 pub(crate) const VERSION: u32 = 1;
-
-/// What a round does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RoundKind {
-    /// Round 0: training on the initial annotated samples.
-    Initial,
-    /// A self-paced round.
-    Spl,
-    /// An active round.
-    Al,
-}
-
-impl From<Stage> for RoundKind {
-    fn from(stage: Stage) -> Self {
-        match stage {
-            Stage::Spl => Self::Spl,
-            Stage::Al => Self::Al,
-        }
-    }
-}
-
-impl fmt::Display for RoundKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Initial => "initial",
-            Self::Spl => "spl",
-            Self::Al => "al",
-        })
-    }
-}
 
 /// Why a run is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

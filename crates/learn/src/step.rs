@@ -13,10 +13,11 @@ use crate::max_cover::greedy;
 use crate::observer::{Event, Observer};
 use crate::oracle::{Answer, Oracle, Question, Request};
 use crate::run_folder::{RunFolder, START_WEIGHTS, round_weights};
-use crate::sample::{AnnotatedSample, PseudoSample, SampleId};
-use crate::scoring::{SampleScore, Scoring, stop_on_break};
+use crate::sample::{AnnotatedSample, PseudoSample, SampleId, SampleScore};
+use crate::scoring::{Scoring, stop_on_break};
 use crate::self_paced::weight_up_to;
-use crate::state::{Answered, Phase, PseudoChoice, RoundKind, RoundPlan, RoundRecord, RunState};
+use crate::sequence::RoundKind;
+use crate::state::{Answered, Phase, PseudoChoice, RoundPlan, RoundRecord, RunState};
 use crate::strategy::{Choice, Neighbour, Strategy, initial_choice};
 
 /// Nearest samples that a reader is told of.

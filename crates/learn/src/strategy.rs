@@ -4,8 +4,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::sample::SampleId;
-use crate::scoring::SampleScore;
+use crate::sample::{SampleId, SampleScore};
 use crate::uncertainty::combine;
 
 /// How the samples of an active round are chosen.

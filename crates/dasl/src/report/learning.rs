@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use dasl_learn::state::{RoundKind, RunState};
+use dasl_learn::{RoundKind, RunState};
 use maud::{Markup, html};
 
 use super::chart::{Axis, Chart, Dash, Key, Layer, Style};
@@ -113,13 +113,14 @@ fn group(curves: &[Curve], of: &str, about: &str) -> Result<Markup> {
     })
 }
 
-/// The same for all panels: from the tenth below the lowest to the tenth above the highest.
+/// The same for all panels: from the hundredth below the lowest to the hundredth above the highest,
+/// at least 0.05.
 fn heights(curves: &[Curve]) -> std::ops::Range<f64> {
     let points = || curves.iter().flat_map(|c| &c.points);
     let low = points().map(|p| p.low).fold(1.0, f64::min);
     let high = points().map(|p| p.high).fold(0.0, f64::max);
-    let down = (low * 10.0 + 1e-9).floor().max(0.0) / 10.0;
-    let up = ((high * 10.0 - 1e-9).ceil() / 10.0).min(1.0).max(down + 0.1);
+    let down = (low * 100.0 + 1e-9).floor().clamp(0.0, 95.0) / 100.0;
+    let up = ((high * 100.0 - 1e-9).ceil() / 100.0).min(1.0).max(down + 0.05);
     down..up
 }
 
@@ -338,7 +339,7 @@ mod tests {
             row("dasl", "50", 1, 0, 50, 0.2),
             row("dasl", "50", 2, 0, 50, 0.4),
             row("dasl", "100", 1, 0, 100, 0.5),
-            row("full", "all", 1, 0, 600, 0.6),
+            row("full", "all", 1, 0, 600, 0.604),
         ];
         let curves = of_rows("", &rows, |row| row.dice);
         let found: Vec<_> = curves.iter().map(|c| (c.name.as_str(), c.initial)).collect();
@@ -346,7 +347,7 @@ mod tests {
         let point = &curves[1].points[0];
         assert!((point.mean - 0.3).abs() < 1e-12);
         assert_eq!((point.low, point.high, point.seeds), (0.2, 0.4, 2));
-        assert_eq!(heights(&curves), 0.2..0.6);
+        assert_eq!(heights(&curves), 0.2..0.61);
     }
 
     #[test]

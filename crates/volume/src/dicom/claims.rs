@@ -12,7 +12,7 @@ use dicom_parser::dataset::read::DataSetReader;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use std::io::{self, BufRead, Read};
 
-use super::open::io_reason;
+use super::error::io_reason;
 
 /// No deflated stream grows more than this (RFC 1951: 258 bytes from two bits).
 const MOST_INFLATED: u64 = 1032;

@@ -164,3 +164,11 @@ fn list(series: &[(String, usize)]) -> String {
         series.iter().map(|(uid, slices)| format!("{uid} with {slices} slices")).collect();
     each.join(", ")
 }
+
+/// A file system's complaint in plain words.
+pub(super) fn io_reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "it does not exist".into(),
+        _ => error.to_string(),
+    }
+}

@@ -1,7 +1,7 @@
 //! Which series a folder tree holds, by headers alone.
 
-use super::error::DicomError;
-use super::open::{NOT_DICOM, io_reason, open_header};
+use super::error::{DicomError, io_reason};
+use super::open::{NOT_DICOM, open_header};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::DefaultDicomObject;
 use rayon::prelude::*;

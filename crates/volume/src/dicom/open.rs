@@ -1,6 +1,7 @@
 //! Opening files as archives write them: with or without preamble, magic code and file meta group.
 
 use super::claims;
+use super::error::io_reason;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::file::ReadPreamble;
 use dicom_object::{DefaultDicomObject, OpenFileOptions, ReadError};
@@ -133,14 +134,6 @@ fn parse_reason(error: &ReadError) -> String {
         "the file is truncated".into()
     } else {
         text
-    }
-}
-
-/// A file system's complaint in plain words.
-pub(super) fn io_reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "it does not exist".into(),
-        _ => error.to_string(),
     }
 }
 
