@@ -311,8 +311,8 @@ pub struct LearnArgs {
     /// Stages in order [default: spl-al-spl]
     #[arg(long)]
     pub sequence: Option<String>,
-    /// How an active round chooses: dasl, least-confidence, entropy, suggestive, random,
-    /// foreground-aware-random [default: dasl]
+    /// How an active round chooses: dasl, least-confidence, entropy, largest-loss, suggestive,
+    /// random, foreground-aware-random [default: dasl]
     #[arg(long)]
     pub strategy: Option<String>,
     /// CSV file with the header sample,most: the largest weight that a sample may have in

@@ -17,6 +17,9 @@ pub enum Strategy {
     LeastConfidence,
     /// The top N by the mean entropy of the voxels.
     Entropy,
+    /// The top N by `l_i`, the loss under the learner's own best pseudo-label (Eq. 7): a reader is
+    /// asked for what self-paced learning takes last.
+    LargestLoss,
     /// Suggestive annotation (Yang et al., MICCAI 2017): of the K samples on which a committee of
     /// models differs most, the N that together are most like the whole pool (see
     /// [`crate::max_cover`]).
@@ -31,10 +34,11 @@ pub enum Strategy {
 
 impl Strategy {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Dasl,
         Self::LeastConfidence,
         Self::Entropy,
+        Self::LargestLoss,
         Self::Suggestive,
         Self::Random,
         Self::ForegroundAwareRandom,
@@ -99,6 +103,7 @@ impl Selection {
             }
             Strategy::LeastConfidence => top(sorted, n, |s| s.uncertainty),
             Strategy::Entropy => top(sorted, n, |s| s.entropy),
+            Strategy::LargestLoss => top(sorted, n, |s| s.loss),
             // The first of its two steps: what the committee differs most on.
             Strategy::Suggestive => top(sorted, n, |s| s.variance.unwrap_or(0.0)),
             Strategy::Random => chance(draw(sorted, n, rng).0),
@@ -169,7 +174,7 @@ mod tests {
             entropy: 1.0 - uncertainty,
             density: Some(density),
             variance: Some(density / 2.0),
-            loss: 0.1,
+            loss: 1.0 - density,
             foreground,
         }
     }
@@ -193,6 +198,7 @@ mod tests {
         assert_eq!(select(Strategy::LeastConfidence, 1.0, &pool, 3), ["c", "a", "b"]);
         assert_eq!(select(Strategy::Dasl, 0.0, &pool, 3), ["c", "a", "b"]);
         assert_eq!(select(Strategy::Entropy, 1.0, &pool, 3), ["d", "a", "b"]);
+        assert_eq!(select(Strategy::LargestLoss, 1.0, &pool, 3), ["a", "c", "b"]);
         assert_eq!(select(Strategy::Suggestive, 1.0, &pool, 3), ["d", "b", "c"]);
         assert_eq!(select(Strategy::Dasl, 1.0, &pool, 9).len(), 4);
         assert!(select(Strategy::Random, 1.0, &[], 2).is_empty());
