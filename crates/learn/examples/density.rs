@@ -80,8 +80,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{}",
         serde_json::json!({
             "samples": samples, "length": length, "storing_s": storing, "second_pass_s": second_pass,
-            "peak_gb": peak_gb, "in_memory_s": in_memory, "mean": densities.iter().sum::<f64>() / samples as f64,
-            "some": some,
+            "peak_gb": peak_gb, "in_memory_s": in_memory,
+            "mean": densities.iter().sum::<f64>() / samples as f64, "some": some,
         })
     );
     Ok(())
