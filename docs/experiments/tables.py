@@ -40,7 +40,8 @@ def add(rows, out, steps):
 
 
 def area(run):
-    points = [(float(row["annotated"]), float(row["dice"])) for row in run]
+    # As `dasl experiment` has it: of the rounds with as many annotations the last counts.
+    points = list({float(row["annotated"]): float(row["dice"]) for row in run}.items())
     spent = points[-1][0] - points[0][0]
     parts = ((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in zip(points, points[1:]))
     return sum(parts) / spent if spent else None

@@ -1,4 +1,5 @@
-//! What gets annotated: a patch, a VOI or a scan; here only its name and the kind of its label.
+//! What gets annotated: a patch, a VOI or a scan; here only its name, the kind of its label and what
+//! the learner thinks of it.
 //!
 //! An annotation and a pseudo-label are different types all the way to the learner, so that one
 //! can't be taken for the other.
