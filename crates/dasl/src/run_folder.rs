@@ -10,7 +10,6 @@ use dasl_volume::write_atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::config_file::{Settings, in_one_line};
-use crate::model::Finished;
 use crate::out_folder::{self, Kind};
 use crate::split::Split;
 
@@ -28,6 +27,14 @@ pub struct Origin {
     /// SHA-256 of the weights file that the training began with; `None` for fresh weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_with_sha256: Option<String>,
+}
+
+/// What a training begins with, where it is not fresh weights.
+pub struct InitialWeights {
+    /// The weights, without an optimiser's state.
+    pub weights: Named,
+    /// SHA-256 of the file that they are from.
+    pub sha256: String,
 }
 
 /// Paths in a run's folder.
@@ -105,7 +112,7 @@ impl RunFolder {
         split: &Split,
         dataset: &Dataset,
         seed: u64,
-        start: Option<&Finished>,
+        start: Option<&InitialWeights>,
     ) -> Result<()> {
         out_folder::check(&self.root, Kind::Run)?;
         std::fs::create_dir_all(&self.root).with_context(|| self.root.display().to_string())?;

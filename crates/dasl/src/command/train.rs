@@ -15,7 +15,7 @@ use crate::config_file::Settings;
 use crate::curve;
 use crate::model::Finished;
 use crate::progress::bar_from;
-use crate::run_folder::RunFolder;
+use crate::run_folder::{InitialWeights, RunFolder};
 use crate::split::{Sample, Split};
 use crate::table;
 
@@ -98,7 +98,7 @@ pub struct New {
     /// Its split.
     pub split: Split,
     /// What it begins with; `None` for fresh weights.
-    pub start: Option<Finished>,
+    pub start: Option<InitialWeights>,
 }
 
 /// A new run's settings, split and first weights.
@@ -124,6 +124,7 @@ pub fn resolve(args: &NetworkArgs, dataset: &Dataset) -> Result<New> {
     settings.net.spacing_mm = spacing_mm;
     let mut split = Split::draw(dataset, args.validation, args.new_seed())?;
     split.trained_on.extend(start.iter().flat_map(|start| start.trained_on.clone()));
+    let start = start.map(|Finished { weights, sha256, .. }| InitialWeights { weights, sha256 });
     Ok(New { settings, split, start })
 }
 
