@@ -23,7 +23,7 @@ use ndarray::Array3;
 use serde::Deserialize;
 
 /// Thresholds that are tried.
-const THRESHOLDS: [f32; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+const THRESHOLDS: [f32; 8] = [0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 0.999];
 /// Bins of probability, the last of which holds 1 too.
 const BINS: usize = 10;
 
@@ -106,7 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("by threshold: Dice, precision, recall, mean of the samples");
     for (threshold, sums) in THRESHOLDS.iter().zip(&sums) {
         let [dice, precision, recall] = sums.map(|sum| sum / f64::from(samples));
-        println!("{threshold:.1} {dice:.3} {precision:.3} {recall:.3}");
+        println!("{threshold:<5} {dice:.3} {precision:.3} {recall:.3}");
     }
     Ok(())
 }
