@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use dasl_volume::image_file::{self, Format};
-use dasl_volume::{Geometry, LabelVolume};
+use dasl_volume::{Geometry, LabelVolume, crop_padded};
+use ndarray::Array3;
 
 use super::file_name::unescape;
 
@@ -46,58 +47,77 @@ fn answer_file(path: PathBuf) -> Option<AnswerFile> {
     }
     Format::of(&path)?;
     let stem = image_file::stem(&path);
+    // 3D Slicer ends the name of a segmentation in .seg.nrrd.
+    let stem = stem.strip_suffix(".seg").unwrap_or(&stem);
     let sample = unescape(stem.strip_suffix(".mask")?);
     Some(AnswerFile { sample, empty: false, path })
 }
 
-/// Reads a mask that answers a question about an image on `grid`.
+/// Reads a mask that answers a question about an image on `grid`. It may be cropped to what is
+/// marked, or reach beyond the image, as segmentations of 3D Slicer do.
 ///
 /// # Errors
 /// Why it is refused, and what to do.
 pub fn read_mask(path: &Path, grid: &Geometry) -> Result<LabelVolume, String> {
     let mask = image_file::read_labels(path).map_err(|error| error.to_string())?;
-    if let Some(difference) = difference(grid, &mask.geometry) {
-        return Err(format!(
-            "{difference}: save the mask on the grid of the image, neither cropped nor resampled"
-        ));
-    }
-    if mask.voxels.iter().all(|&label| label == 0) {
+    let marked = |voxels: &Array3<u16>| voxels.iter().filter(|&&label| label != 0).count();
+    let all = marked(&mask.voxels);
+    if all == 0 {
         return Err("no voxel is marked: if there is no nodule, give a file ending in .empty in \
                     its place"
             .into());
     }
+    let Some(first) = first_voxel(grid, &mask.geometry) else {
+        return Err(format!(
+            "{}: save the mask on the grid of the image, not resampled",
+            difference(grid, &mask.geometry)
+        ));
+    };
+    let voxels = crop_padded(mask.voxels.view(), first.map(|first| -first), grid.shape, 0);
+    let outside = all - marked(&voxels);
+    if outside > 0 {
+        return Err(format!(
+            "{outside} of its {all} marked voxels lie outside the image: mark what the image shows"
+        ));
+    }
     // The tolerance is for rounding in a file's header: the image's own grid is exact.
-    Ok(LabelVolume::new(mask.voxels, *grid))
+    Ok(LabelVolume::new(voxels, *grid))
+}
+
+fn smallest_voxel_mm(grid: &Geometry) -> f64 {
+    grid.spacing_mm.into_iter().fold(f64::MAX, f64::min)
+}
+
+/// Where in the image a mask begins, in voxels [z, y, x]; `None` if its voxels are not the image's,
+/// or if it is as large as the image but lies elsewhere: then it is another image's.
+fn first_voxel(image: &Geometry, mask: &Geometry) -> Option<[i64; 3]> {
+    let at = image.to_voxel(mask.origin_mm);
+    let first = [at.z, at.y, at.x].map(|at| at.round() as i64);
+    let tolerance_mm = TOLERANCE * smallest_voxel_mm(image);
+    let same = image.crop(first, mask.shape).same_grid(mask, tolerance_mm);
+    (same && (first == [0; 3] || mask.shape != image.shape)).then_some(first)
 }
 
 /// What keeps two grids from being the same, in words.
-fn difference(image: &Geometry, mask: &Geometry) -> Option<String> {
-    if image.shape != mask.shape {
-        let words = |[z, y, x]: [usize; 3]| format!("{x} x {y} x {z}");
-        return Some(format!("it has {} voxels, not {}", words(mask.shape), words(image.shape)));
-    }
-    let voxel_mm = image.spacing_mm.into_iter().fold(f64::MAX, f64::min);
-    if image.same_grid(mask, TOLERANCE * voxel_mm) {
-        return None;
-    }
+fn difference(image: &Geometry, mask: &Geometry) -> String {
     let far = |axis: usize, a: f64, b: f64| {
-        (a - b).abs() * image.shape[axis] as f64 > TOLERANCE * voxel_mm
+        (a - b).abs() * image.shape[axis] as f64 > TOLERANCE * smallest_voxel_mm(image)
     };
     if (0..3).any(|axis| far(axis, image.spacing_mm[axis], mask.spacing_mm[axis])) {
         let words = |[z, y, x]: [f64; 3]| format!("{x:.4} x {y:.4} x {z:.4} mm");
         let (mask, image) = (words(mask.spacing_mm), words(image.spacing_mm));
-        return Some(format!("its voxels are {mask}, not {image}"));
+        return format!("its voxels are {mask}, not {image}");
     }
     let turned =
         |axis: usize| image.axes[axis].iter().zip(mask.axes[axis]).any(|(&a, b)| far(axis, a, b));
     if (0..3).any(turned) {
-        return Some("its axes run in other directions".into());
+        return "its axes run in other directions".into();
     }
     let (a, b) = (mask.origin_mm, image.origin_mm);
-    Some(format!(
+    format!(
         "its first voxel lies at ({:.2}, {:.2}, {:.2}) mm, not at ({:.2}, {:.2}, {:.2})",
         a.x, a.y, a.z, b.x, b.y, b.z
-    ))
+    )
 }
 
 #[cfg(test)]
@@ -126,10 +146,11 @@ mod tests {
         assert_eq!((mask.voxels[[1, 2, 3]], mask.geometry), (2, grid()));
         let mut flipped = grid();
         flipped.axes[2] = [-1.0, 0.0, 0.0];
+        let between = PointMm::new(-9.5, 3.0, -300.25);
         let wrong = [
-            (Geometry { shape: [4, 5, 7], ..grid() }, "7 x 5 x 4 voxels, not 6 x 5 x 4"),
             (Geometry { spacing_mm: [2.0, 2.0, 1.9], ..grid() }, "1.9000 x 2.0000 x 2.0000 mm"),
             (grid().crop([0, 0, 1], [4, 5, 6]), "(-8.50, 3.00, -300.25) mm, not at (-10.50"),
+            (Geometry::axial([3, 5, 6], [2.0; 3], between), "(-9.50, 3.00, -300.25) mm, not at"),
             (flipped, "other directions"),
         ];
         for (geometry, reason) in wrong {
@@ -146,10 +167,26 @@ mod tests {
     }
 
     #[test]
+    fn a_mask_may_be_cropped_or_reach_beyond_the_image() {
+        // [1, 2, 3] of the mask is marked.
+        for (start, shape) in [([1, 1, 2], [2, 3, 4]), ([-1, -2, -1], [6, 8, 9])] {
+            let (_folder, path) = written(grid().crop(start, shape), 3);
+            let mask = read_mask(&path, &grid()).unwrap();
+            let at = [0, 1, 2].map(|axis| (start[axis] + [1, 2, 3][axis]) as usize);
+            assert_eq!((mask.voxels[at], mask.geometry), (3, grid()));
+            assert_eq!(mask.voxels.iter().filter(|&&label| label != 0).count(), 1);
+        }
+        let (_folder, path) = written(grid().crop([3, 0, 0], [2, 3, 4]), 1);
+        let refused = read_mask(&path, &grid()).unwrap_err();
+        assert!(refused.starts_with("1 of its 1 marked voxels lie outside"), "{refused}");
+    }
+
+    #[test]
     fn names_tell_answers_from_other_files() {
         let of = |name: &str| answer_file(PathBuf::from(name)).map(|f| (f.sample, f.empty));
         assert_eq!(of("a#1.mask.nii.gz"), Some((Some("a#1".into()), false)));
         assert_eq!(of("a%20b#1.mask.nrrd"), Some((Some("a b#1".into()), false)));
+        assert_eq!(of("a#1.mask.seg.nrrd"), Some((Some("a#1".into()), false)));
         assert_eq!(of("a.mask.mask.nii"), Some((Some("a.mask".into()), false)));
         assert_eq!(of("a#1.empty"), Some((Some("a#1".into()), true)));
         assert_eq!(of("a b.empty"), Some((None, true)));
