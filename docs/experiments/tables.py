@@ -13,14 +13,16 @@ from statistics import mean, stdev
 
 CURVES = Path(__file__).with_name("curves.csv")
 CHANCE = "foreground-aware-random"
-# Self-paced rounds alone begin with as many annotations as the others end with.
-BEGINS = {"spl": {"50": "110", "100": "160", "150": "210"}}
+# Initial annotations, and what they have become at the end.
+SIZES = {"50": "110", "100": "160", "150": "210"}
+# These begin with as many annotations as the others end with.
+ALL_AT_FIRST = ["spl", "at-once"]
 ARMS = [CHANCE, "random", "largest-loss", "dasl-random", "dasl-random-both", "dasl-random-none", "al",
-        "dasl", "spl"]
+        "dasl", *ALL_AT_FIRST]
 
 
 def begins(arm, size):
-    return BEGINS.get(arm, {}).get(size, size)
+    return SIZES[size] if arm in ALL_AT_FIRST else size
 
 
 def add(rows, out, steps):
@@ -75,7 +77,7 @@ def main():
             runs.setdefault((row["arm"], row["initial"], int(row["seed"])), []).append(row)
     seeds = sorted({seed for _, _, seed in runs})
 
-    for arm, size in [(arm, begins(arm, size)) for size in BEGINS["spl"] for arm in ARMS] + [("full", "all")]:
+    for arm, size in [(arm, begins(arm, size)) for size in SIZES for arm in ARMS] + [("full", "all")]:
         of_arm = [runs[arm, size, seed] for seed in seeds if (arm, size, seed) in runs]
         if of_arm:
             line(arm, size, of_arm)
@@ -85,7 +87,7 @@ def main():
     for arm in ARMS[1:]:
         pairs = {size: [end(arm, size, seed) - end(CHANCE, size, seed) for seed in seeds
                         if (arm, begins(arm, size), seed) in runs and (CHANCE, size, seed) in runs]
-                 for size in BEGINS["spl"]}
+                 for size in SIZES}
         every = sum(pairs.values(), [])
         if every:
             cells = [", ".join(f"{d:+.3f}" for d in of_size) or "-" for of_size in pairs.values()]

@@ -143,14 +143,22 @@ fn render_pairs(pairs: &[Pair]) -> String {
             pair.annotated.to_string(),
             pair.one.clone(),
             pair.other.clone(),
-            signed(mean(&pair.differences)),
+            mean_and_error(&pair.differences),
             signed(least(&pair.differences)),
             signed(most(&pair.differences)),
             format!("{better} of {}", pair.differences.len()),
         ]
     };
-    let header = ["annotated", "arm", "less", "Dice", "least", "most", "better on seeds"];
+    let header = ["annotated", "arm", "less", "Dice +- SE", "least", "most", "better on seeds"];
     table::render(&header, &pairs.iter().map(line).collect::<Vec<_>>())
+}
+
+/// The mean of differences and its standard error, which takes two.
+fn mean_and_error(differences: &[f64]) -> String {
+    let spread = Spread::of(differences);
+    let mean = spread.mean.map_or("-".into(), |mean| format!("{mean:+.3}"));
+    let error = spread.sd.map(|sd| format!(" +- {:.3}", sd / (differences.len() as f64).sqrt()));
+    mean + &error.unwrap_or_default()
 }
 
 fn figure(value: Option<f64>) -> String {
@@ -172,6 +180,13 @@ fn most(values: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mean_and_error_by_hand() {
+        // SD of 0.01, 0.02, 0.03 is 0.01; over the root of 3.
+        assert_eq!(mean_and_error(&[0.01, 0.02, 0.03]), "+0.020 +- 0.006");
+        assert_eq!(mean_and_error(&[-0.01]), "-0.010");
+    }
 
     #[test]
     fn area_by_hand() {
