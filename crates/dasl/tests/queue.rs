@@ -223,6 +223,14 @@ fn a_reader_with_little_time_and_wrong_files() {
         assert!(current.geometry.same_grid(&reader.grid(sample), 1e-3));
         reader.answer(sample);
     }
+    assert!(!fourth.err.contains("was changed"), "{}", fourth.err);
+    let edited = questions.keys().next().unwrap();
+    fs::rename(reader.mask(edited), reader.file(edited, "current.nii.gz")).unwrap();
+    let fifth = reader.learn();
+    waits(&fifth, &["waiting for 1 of 2"]);
+    let told = format!("{edited}.current.nii.gz was changed: if that is the answer, name it");
+    assert!(fifth.err.contains(&told), "{}", fifth.err);
+    fs::rename(reader.file(edited, "current.nii.gz"), reader.mask(edited)).unwrap();
     // The oracle of a run stays what it is.
     fails(&reader.learn_with("labels"), &["oracle is queue:", "not labels"]);
     reader.learn().done();

@@ -168,6 +168,12 @@ impl<'a> QueueOracle<'a> {
             let [answer] = files else {
                 if files.len() > 1 {
                     self.refuse(id, &files[0].path, "there are several answers: keep one")?;
+                } else if self.current_is_edited(&place.file) {
+                    let name = &place.file;
+                    self.notes.push(format!(
+                        "{name}.current.nii.gz was changed: if that is the answer, name it \
+                         {name}.mask.nii.gz"
+                    ));
                 }
                 return Ok(None);
             };
@@ -187,6 +193,17 @@ impl<'a> QueueOracle<'a> {
         let foreground_voxels = self.store.foreground_voxels(id)?;
         self.put_away(&place.file, files)?;
         Ok(Some(Answer::Annotated { id: question.sample.clone(), foreground_voxels }))
+    }
+
+    /// Whether a reader has saved over the network's mask, which lay there before the question's own
+    /// file.
+    fn current_is_edited(&self, name: &str) -> bool {
+        let written = |what: &str| {
+            let of = fs::metadata(self.folder.join(format!("{name}.{what}")));
+            of.and_then(|of| of.modified()).ok()
+        };
+        let times = written("current.nii.gz").zip(written("json"));
+        times.is_some_and(|(current, question)| current > question)
     }
 
     fn refuse(&mut self, id: &str, answer: &Path, reason: &str) -> Result<(), QueueError> {
