@@ -52,6 +52,8 @@ pub struct Arm {
     /// Steps of a round's fine-tuning, in place of the configuration's: arms of few rounds can so
     /// be trained for as long as arms of many.
     pub round_steps: Option<usize>,
+    /// Steps of a round that trains from the first weights on, in place of the configuration's.
+    pub anew_steps: Option<usize>,
     /// The voxels that the uncertainty is the mean over, in place of the configuration's.
     pub uncertainty: Option<Uncertainty>,
     /// Whether active rounds train on pseudo-labels too, in place of what the configuration says.
@@ -89,7 +91,8 @@ impl Cell<'_> {
         let first = |cell: &Self| {
             let mut settings = cell.settings.clone();
             let learn = &mut settings.learn;
-            (learn.round_steps, learn.uncertainty) = (0, Uncertainty::default());
+            (learn.round_steps, learn.anew_steps) = (0, None);
+            learn.uncertainty = Uncertainty::default();
             let plain = LearnConfig::default();
             let engine = &mut learn.engine;
             engine.strategy = plain.strategy;
@@ -188,6 +191,7 @@ impl Experiment {
                     let learn = &mut settings.learn;
                     learn.initial_steps = arm.initial_steps.unwrap_or(learn.initial_steps);
                     learn.round_steps = arm.round_steps.unwrap_or(learn.round_steps);
+                    learn.anew_steps = arm.anew_steps.or(learn.anew_steps);
                     learn.uncertainty = arm.uncertainty.unwrap_or(learn.uncertainty);
                     cells.push(Cell { arm: name, initial, seed, settings });
                 }

@@ -159,7 +159,7 @@ impl<'a> NetworkLearner<'a> {
             }
             if !resample.is_empty() {
                 self.seed = seed.wrapping_add((member as u64 + 1) << 40);
-                let tuned = self.fine_tune(resample, &[], round);
+                let tuned = self.fine_tune(resample, &[], round, false);
                 self.seed = seed;
                 tuned?;
             }
@@ -283,6 +283,7 @@ impl Learner for NetworkLearner<'_> {
         annotated: &[AnnotatedSample],
         pseudo: &[PseudoSample],
         round: usize,
+        anew: bool,
     ) -> Result<FineTuneReport, LearnerError> {
         if round == 0
             && let Some(Begun { report, weights }) = self.begun.take()
@@ -292,12 +293,14 @@ impl Learner for NetworkLearner<'_> {
         }
         let set = self.training_set(annotated, pseudo)?;
         let learn = &self.settings.learn;
-        let (steps, rate) = if round == 0 || learn.anew {
-            self.trainer.start_from(self.start.as_ref())?;
-            (learn.initial_steps, 1.0)
-        } else {
-            (learn.round_steps, learn.round_rate)
+        let (steps, rate) = match (round, anew) {
+            (0, _) => (learn.initial_steps, 1.0),
+            (_, true) => (learn.anew_steps.unwrap_or(learn.initial_steps), 1.0),
+            (_, false) => (learn.round_steps, learn.round_rate),
         };
+        if anew {
+            self.trainer.start_from(self.start.as_ref())?;
+        }
         let seed = self.seed.wrapping_add(round as u64 * 1_000_003);
         self.trainer.restart(steps, rate * self.settings.train.learning_rate, seed);
         self.progress.set_length(steps as u64);

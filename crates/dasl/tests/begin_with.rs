@@ -8,8 +8,8 @@ use std::path::Path;
 use made_up::{kill_when, run_in, scans};
 
 const CONFIG: &str = "[train]\nsteps = 6\npatch = 32\nwarm_up = 2\ncheckpoint_every = 3\n\
-                      [learn]\ninitial_steps = 4\nround_steps = 3\nanew = true\n\
-                      [learn.engine]\ninitial = 2\nper_round = 2\nsequence = \"al:2\"\n";
+                      [learn]\ninitial_steps = 4\nround_steps = 3\n\
+                      [learn.engine]\ninitial = 2\nper_round = 2\nsequence = \"al:2:anew\"\n";
 
 /// A folder with `dataset` (1 mm) and `config.toml`.
 fn folder(spacing: &str) -> tempfile::TempDir {

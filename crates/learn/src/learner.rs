@@ -97,8 +97,9 @@ pub trait Learner {
 
     /// Fine-tunes on annotated samples with weight 1 and on pseudo-labelled ones with their
     /// weight. The pseudo-labels are those that the weights at entry give, the ones whose losses
-    /// [`predict`](Self::predict) reported; they are not updated on the way. Of the initial
-    /// training (`round` 0) it is the whole training.
+    /// [`predict`](Self::predict) reported; they are not updated on the way. With `anew`, as in
+    /// the initial training (`round` 0), it is a whole training from the weights that the run
+    /// began with.
     ///
     /// # Errors
     /// If a sample can't be read or the training diverges.
@@ -107,6 +108,7 @@ pub trait Learner {
         annotated: &[AnnotatedSample],
         pseudo: &[PseudoSample],
         round: usize,
+        anew: bool,
     ) -> Result<FineTuneReport, Self::Error>;
 
     /// Scores the weights on the learner's validation set.

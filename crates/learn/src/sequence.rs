@@ -53,10 +53,12 @@ pub struct StagePlan {
     pub stage: Stage,
     /// How many rounds; `None` leaves it to the configuration.
     pub rounds: Option<usize>,
+    /// Its rounds train from the weights that the run began with, not from the last round's.
+    pub anew: bool,
 }
 
 /// Stages in order, written `spl-al-spl`; a stage may carry its own number of rounds, as in
-/// `spl:4-al:2-spl`.
+/// `spl:4-al:2-spl`, and `:anew` where its rounds train from the first weights on: `al:3-spl:1:anew`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Sequence(Vec<StagePlan>);
@@ -64,7 +66,7 @@ pub struct Sequence(Vec<StagePlan>);
 impl Sequence {
     /// The paper's sequence, SPL-AL-SPL.
     pub fn paper() -> Self {
-        let plan = |stage| StagePlan { stage, rounds: None };
+        let plan = |stage| StagePlan { stage, rounds: None, anew: false };
         Self(vec![plan(Stage::Spl), plan(Stage::Al), plan(Stage::Spl)])
     }
 
@@ -76,7 +78,9 @@ impl Sequence {
 
 /// Why a text is no sequence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is no stage; write stages as in spl-al-spl or spl:4-al:2, rounds from 1")]
+#[error(
+    "{found:?} is no stage; write stages as in spl-al-spl or spl:4-al:2-spl:1:anew, rounds from 1"
+)]
 pub struct SequenceError {
     /// The part that could not be read.
     pub found: String,
@@ -92,17 +96,23 @@ impl FromStr for Sequence {
 
 fn stage_plan(part: &str) -> Result<StagePlan, SequenceError> {
     let error = || SequenceError { found: part.to_owned() };
-    let (name, rounds) = match part.split_once(':') {
+    let lower = part.to_ascii_lowercase();
+    let (plan, anew) = match lower.strip_suffix(":anew") {
+        Some(plan) => (plan, true),
+        None => (lower.as_str(), false),
+    };
+    let (name, rounds) = match plan.split_once(':') {
         Some((name, rounds)) => {
             (name, Some(rounds.parse().ok().filter(|&n| n > 0).ok_or_else(error)?))
         }
-        None => (part, None),
+        None => (plan, None),
     };
-    match name.to_ascii_lowercase().as_str() {
-        "spl" => Ok(StagePlan { stage: Stage::Spl, rounds }),
-        "al" => Ok(StagePlan { stage: Stage::Al, rounds }),
-        _ => Err(error()),
-    }
+    let stage = match name {
+        "spl" => Stage::Spl,
+        "al" => Stage::Al,
+        _ => return Err(error()),
+    };
+    Ok(StagePlan { stage, rounds, anew })
 }
 
 impl fmt::Display for Stage {
@@ -121,6 +131,9 @@ impl fmt::Display for Sequence {
             write!(f, "{dash}{}", plan.stage)?;
             if let Some(rounds) = plan.rounds {
                 write!(f, ":{rounds}")?;
+            }
+            if plan.anew {
+                write!(f, ":anew")?;
             }
         }
         Ok(())
@@ -147,7 +160,7 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        for text in ["spl-al-spl", "al", "spl:4-al:2-spl"] {
+        for text in ["spl-al-spl", "al", "spl:4-al:2-spl", "al:2:anew-spl:anew"] {
             let sequence: Sequence = text.parse().expect("a sequence");
             assert_eq!(sequence.to_string(), text);
             let json = serde_json::to_string(&sequence).expect("json");
@@ -160,10 +173,12 @@ mod tests {
     #[test]
     fn refuses_what_is_no_sequence() {
         for (text, found) in
-            [("", ""), ("spl-", ""), ("spl-ad", "ad"), ("al:0", "al:0"), ("al:x", "al:x")]
+            ["", "ad", "al:0", "al:x", "al:anew:2", "anew"].map(|text| (text, text))
         {
             let found = found.to_owned();
             assert_eq!(text.parse::<Sequence>(), Err(SequenceError { found }));
         }
+        let found = "ad".to_owned();
+        assert_eq!("spl-ad".parse::<Sequence>(), Err(SequenceError { found }));
     }
 }

@@ -191,6 +191,12 @@ impl RunState {
             .reduce(|best, r| if r.score.value >= best.score.value { r } else { best })
     }
 
+    /// Whether the round in progress trains from the weights that the run began with.
+    pub(crate) fn trains_anew(&self) -> bool {
+        let plan = self.config.sequence.stages().get(self.stage);
+        self.kind == RoundKind::Initial || plan.is_some_and(|plan| plan.anew)
+    }
+
     /// Closes the round in progress: moves to the next round of the stage, to the next stage that
     /// can do anything, or to the end.
     ///

@@ -305,7 +305,7 @@ impl Step<'_> {
             None
         } else {
             let report = learner
-                .fine_tune(&self.state.annotated, &pseudo, round)
+                .fine_tune(&self.state.annotated, &pseudo, round, self.state.trains_anew())
                 .map_err(RunError::learner(round, "fine-tune"))?;
             if !(report.mean_accuracy.is_finite() && report.mean_loss.is_finite()) {
                 let what = "accuracy or loss".to_owned();

@@ -3,17 +3,13 @@
 mod toy;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::ops::ControlFlow;
-use std::path::Path;
 
 use dasl_learn::ledger::read_ledger;
 use dasl_learn::{
-    AnnotatedSample, Audit, Entry, FineTuneReport, FinishReason, LearnConfig, Learner, Outcome,
-    Prediction, PseudoSample, Request, RoundKind, Run, RunError, RunState, SampleId, Score,
-    Strategy, Usage, VisitMembers,
+    AnnotatedSample, Entry, FinishReason, LearnConfig, Outcome, PseudoSample, Request, RoundKind,
+    Run, RunError, RunState, SampleId, Strategy, Usage,
 };
-use toy::{Labels, Logistic, World};
+use toy::{FRESH, Labels, Logistic, World};
 
 struct Ran {
     outcome: Outcome,
@@ -22,6 +18,7 @@ struct Ran {
     seen: Vec<(Vec<AnnotatedSample>, Vec<PseudoSample>)>,
     asked: Vec<SampleId>,
     entered_with: BTreeMap<usize, [f64; 3]>,
+    went_on_from: BTreeMap<usize, [f64; 3]>,
     audited_with: BTreeMap<SampleId, [f64; 3]>,
     requests: Vec<Request>,
 }
@@ -41,6 +38,7 @@ fn run_with(world: &World, config: LearnConfig, mut oracle: Labels) -> Ran {
         asked: oracle.asked,
         requests: oracle.requests,
         entered_with: learner.entered_with,
+        went_on_from: learner.went_on_from,
         audited_with: learner.audited_with,
     }
 }
@@ -88,6 +86,20 @@ fn the_papers_sequence() {
         assert_eq!((record.annotated, record.pseudo), (annotated.len(), pseudo.len()));
         assert_eq!(pseudo.is_empty(), record.kind != RoundKind::Spl);
     }
+}
+
+#[test]
+fn rounds_go_on_from_the_last_ones_or_train_anew() {
+    let ran = run(&World::new(80), config("spl:1-al:1:anew-spl:1-spl:1:anew"));
+    assert_eq!(kinds(&ran), ["initial", "spl", "al", "spl", "spl"]);
+    for (round, anew) in [(0, true), (1, false), (2, true), (3, false), (4, true)] {
+        let bits = |weights: [f64; 3]| weights.map(f64::to_bits);
+        let (entered, from) = (bits(ran.entered_with[&round]), bits(ran.went_on_from[&round]));
+        assert_eq!(from, if anew { bits(FRESH) } else { entered }, "round {round}");
+        // Also then the pseudo-labels are those of the round before.
+        assert_eq!(entered == bits(FRESH), round == 0);
+    }
+    assert!(!ran.seen[4].1.is_empty());
 }
 
 #[test]
@@ -405,92 +417,4 @@ fn lists_that_make_no_sense_are_refused() {
     let none = LearnConfig { per_round: 0, ..config("al") };
     let refused = Run::create(folder.path(), none, vec!["a".into()], Vec::new());
     assert!(matches!(refused, Err(RunError::Config(_))));
-}
-
-/// A learner whose predictions are wrong in one way.
-struct Broken(fn(usize) -> Option<(usize, Prediction)>);
-
-impl Learner for Broken {
-    type Error = io::Error;
-
-    fn predict(
-        &mut self,
-        pool: &[SampleId],
-        visit: &mut dyn FnMut(usize, Prediction) -> ControlFlow<()>,
-    ) -> io::Result<()> {
-        let mut predictions = (0..pool.len()).filter_map(self.0);
-        let _ = predictions.try_for_each(|(i, prediction)| visit(i, prediction));
-        Ok(())
-    }
-
-    fn predict_committee(
-        &mut self,
-        _: &[Vec<AnnotatedSample>],
-        _: &[SampleId],
-        _: usize,
-        _: VisitMembers<'_>,
-    ) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn fine_tune(
-        &mut self,
-        _: &[AnnotatedSample],
-        _: &[PseudoSample],
-        _: usize,
-    ) -> io::Result<FineTuneReport> {
-        Ok(FineTuneReport { mean_accuracy: 1.0, mean_loss: 0.0 })
-    }
-
-    fn validate(&mut self) -> io::Result<Score> {
-        Ok(Score { value: 1.0, figures: BTreeMap::new() })
-    }
-
-    fn audit(&mut self, _: &[SampleId]) -> io::Result<Vec<Audit>> {
-        Ok(Vec::new())
-    }
-
-    fn save(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn load(&mut self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn sound() -> Prediction {
-    Prediction { probabilities: vec![0.5], descriptor: vec![1.0], loss: 0.1, foreground: false }
-}
-
-#[test]
-fn predictions_that_cannot_be_used_are_named() {
-    type Wrong = (fn(usize) -> Option<(usize, Prediction)>, &'static str);
-    let wrong: [Wrong; 8] = [
-        (|i| (i != 1).then(|| (i, sound())), "prediction of sample p"),
-        (|_| Some((0, sound())), "came twice"),
-        (|i| Some((i + 100, sound())), "is of no sample of the pool"),
-        (
-            |i| Some((i, Prediction { probabilities: vec![1.5], ..sound() })),
-            "are not all in 0 to 1",
-        ),
-        (|i| Some((i, Prediction { loss: f64::NAN, ..sound() })), "is not a number from 0 on"),
-        (|i| Some((i, Prediction { descriptor: vec![], ..sound() })), "is empty"),
-        (|i| Some((i, Prediction { descriptor: vec![f32::NAN], ..sound() })), "is not all finite"),
-        (|i| Some((i, Prediction { descriptor: vec![1.0; i + 1], ..sound() })), "as long as"),
-    ];
-    for (predict, problem) in wrong {
-        let folder = tempfile::tempdir().expect("a folder");
-        let ids = World::new(9).ids();
-        let mut run = Run::create(folder.path(), config("al"), ids, Vec::new()).expect("a run");
-        let error = run
-            .advance(&mut Broken(predict), &mut Labels::default(), &mut ())
-            .expect_err("a prediction that can't be used");
-        assert!(error.to_string().contains(problem), "{error}");
-    }
-    let folder = tempfile::tempdir().expect("a folder");
-    let ids = World::new(9).ids();
-    let mut run = Run::create(folder.path(), config("al"), ids, Vec::new()).expect("a run");
-    let outcome = run.advance(&mut Broken(|i| Some((i, sound()))), &mut Labels::default(), &mut ());
-    assert!(outcome.is_ok());
 }

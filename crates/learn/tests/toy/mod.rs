@@ -62,6 +62,9 @@ fn probability(w: &[f64; 3], [x, y]: [f64; 2]) -> f64 {
     1.0 / (1.0 + (-z).exp())
 }
 
+/// The weights that a run begins with.
+pub const FRESH: [f64; 3] = [0.3, -0.4, 0.1];
+
 pub struct Logistic<'a> {
     pub world: &'a World,
     /// Of x, of y, and the bias.
@@ -75,6 +78,8 @@ pub struct Logistic<'a> {
     pub seen: Vec<(Vec<AnnotatedSample>, Vec<PseudoSample>)>,
     /// Weights at the beginning of every fine-tuning, by round.
     pub entered_with: BTreeMap<usize, [f64; 3]>,
+    /// Those that it then trained, by round.
+    pub went_on_from: BTreeMap<usize, [f64; 3]>,
     /// Weights with which each sample was audited.
     pub audited_with: BTreeMap<SampleId, [f64; 3]>,
 }
@@ -83,12 +88,13 @@ impl<'a> Logistic<'a> {
     pub fn new(world: &'a World) -> Self {
         Self {
             world,
-            w: [0.3, -0.4, 0.1],
+            w: FRESH,
             momentum: [0.0; 3],
             fuse: Fuse::default(),
             backwards: false,
             seen: Vec::new(),
             entered_with: BTreeMap::new(),
+            went_on_from: BTreeMap::new(),
             audited_with: BTreeMap::new(),
         }
     }
@@ -102,6 +108,7 @@ impl<'a> Logistic<'a> {
         annotated: &[AnnotatedSample],
         pseudo: &[PseudoSample],
         round: usize,
+        anew: bool,
     ) -> io::Result<FineTuneReport> {
         let mut batch = Vec::new();
         for sample in annotated {
@@ -113,6 +120,10 @@ impl<'a> Logistic<'a> {
             let (zero, one) = cross_entropy(self.probability(point));
             batch.push((point, best_label(zero, one).positive, sample.weight()));
         }
+        if anew {
+            (self.w, self.momentum) = (FRESH, [0.0; 3]);
+        }
+        self.went_on_from.insert(round, self.w);
         // A little noise, so that a run that is resumed in the wrong round is found out.
         let mut rng = ChaCha8Rng::seed_from_u64(round as u64);
         for step in 0..200 {
@@ -193,7 +204,7 @@ impl Learner for Logistic<'_> {
         let mut members = Vec::new();
         for resample in resamples {
             (self.w, self.momentum) = start;
-            self.train(resample, &[], round)?;
+            self.train(resample, &[], round, false)?;
             members.push(self.w);
         }
         for (i, id) in pool.iter().enumerate() {
@@ -212,10 +223,11 @@ impl Learner for Logistic<'_> {
         annotated: &[AnnotatedSample],
         pseudo: &[PseudoSample],
         round: usize,
+        anew: bool,
     ) -> io::Result<FineTuneReport> {
         self.seen.push((annotated.to_vec(), pseudo.to_vec()));
         self.entered_with.insert(round, self.w);
-        self.train(annotated, pseudo, round)
+        self.train(annotated, pseudo, round, anew)
     }
 
     fn validate(&mut self) -> io::Result<Score> {
