@@ -19,10 +19,6 @@ pub struct LoopConfig {
     pub round_steps: usize,
     /// Peak learning rate of fine-tuning, as a share of `train.learning_rate`.
     pub round_rate: f64,
-    /// Steps of a round that trains from the first weights on (`anew` in the sequence), in place of
-    /// going on from the last round's (paper); `None` is as many as in the initial training.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub anew_steps: Option<usize>,
     /// `P` of Eq. (3).
     pub descriptor: Descriptor,
     /// The voxels that Eq. (2) is the mean over.
@@ -135,7 +131,6 @@ impl Settings {
             initial_steps,
             round_steps,
             round_rate: 0.3,
-            anew_steps: None,
             descriptor: Descriptor::Output,
             uncertainty: Uncertainty::Volume,
             pseudo_class: PseudoClass::Given,

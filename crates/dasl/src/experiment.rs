@@ -52,7 +52,7 @@ pub struct Arm {
     /// Steps of a round's fine-tuning, in place of the configuration's: arms of few rounds can so
     /// be trained for as long as arms of many.
     pub round_steps: Option<usize>,
-    /// Steps of a round that trains from the first weights on, in place of the configuration's.
+    /// Steps of a round that trains from the first weights on, in place of `train.steps`.
     pub anew_steps: Option<usize>,
     /// The voxels that the uncertainty is the mean over, in place of the configuration's.
     pub uncertainty: Option<Uncertainty>,
@@ -91,8 +91,8 @@ impl Cell<'_> {
         let first = |cell: &Self| {
             let mut settings = cell.settings.clone();
             let learn = &mut settings.learn;
-            (learn.round_steps, learn.anew_steps) = (0, None);
-            learn.uncertainty = Uncertainty::default();
+            (learn.round_steps, learn.uncertainty) = (0, Uncertainty::default());
+            settings.train.steps = 0;
             let plain = LearnConfig::default();
             let engine = &mut learn.engine;
             engine.strategy = plain.strategy;
@@ -191,8 +191,9 @@ impl Experiment {
                     let learn = &mut settings.learn;
                     learn.initial_steps = arm.initial_steps.unwrap_or(learn.initial_steps);
                     learn.round_steps = arm.round_steps.unwrap_or(learn.round_steps);
-                    learn.anew_steps = arm.anew_steps.or(learn.anew_steps);
                     learn.uncertainty = arm.uncertainty.unwrap_or(learn.uncertainty);
+                    let steps = &mut settings.train.steps;
+                    *steps = arm.anew_steps.unwrap_or(*steps);
                     cells.push(Cell { arm: name, initial, seed, settings });
                 }
             }

@@ -295,7 +295,7 @@ impl Learner for NetworkLearner<'_> {
         let learn = &self.settings.learn;
         let (steps, rate) = match (round, anew) {
             (0, _) => (learn.initial_steps, 1.0),
-            (_, true) => (learn.anew_steps.unwrap_or(learn.initial_steps), 1.0),
+            (_, true) => (self.settings.train.steps, 1.0),
             (_, false) => (learn.round_steps, learn.round_rate),
         };
         if anew {
