@@ -1,8 +1,9 @@
 """The tables of docs/experiments.md from curves.csv, which holds every round of every run.
 
-    python docs/experiments/tables.py [--steps 3825] [--add OUT]
+    python docs/experiments/tables.py [--steps 3825] [--rate 1.0] [--add OUT]
 
-With --add the finished runs of an experiment's folder OUT, of so many steps, go to curves.csv first.
+Of so many steps, with this `learn.round_rate`. With --add the finished runs of an experiment's folder
+OUT, which are of these, go to curves.csv first.
 Needs Python 3.10, nothing else.
 """
 
@@ -25,16 +26,20 @@ def begins(arm, size):
     return SIZES[size] if arm in ALL_AT_FIRST else size
 
 
-def add(rows, out, steps):
-    known = {(row["steps"], row["arm"], row["initial"], row["seed"]) for row in rows}
-    short = lambda text: f"{float(text):.4f}" if "." in text else text
+def add(rows, out, steps, rate):
+    key = lambda row: (row["steps"], row["rate"], row["arm"], row["initial"], row["seed"])
+    known = {key(row) for row in rows}
+    short = lambda row: {name: f"{float(text):.4f}" if "." in text else text for name, text in row.items()}
     for path in sorted(Path(out).glob("runs/*/rounds.csv")):
         with open(path, newline="") as file:
-            found = [{"steps": steps} | row for row in csv.DictReader(file)]
-        if found and (steps, found[0]["arm"], found[0]["initial"], found[0]["seed"]) not in known:
-            rows += [{key: short(row[key]) for key in rows[0]} for row in found]
+            found = [short(row) for row in csv.DictReader(file)]
+        # A run of one round has none to tune in.
+        found = [{"steps": steps, "rate": rate if len(found) > 1 else ""} | row for row in found]
+        if found and key(found[0]) not in known:
+            rows += [{name: row[name] for name in rows[0]} for row in found]
     size = lambda row: 9999 if row["initial"] == "all" else int(row["initial"])
-    rows.sort(key=lambda row: (-int(row["steps"]), row["arm"], size(row), int(row["seed"]), int(row["round"])))
+    rows.sort(key=lambda row: (-int(row["steps"]), row["arm"], row["rate"], size(row), int(row["seed"]),
+                             int(row["round"])))
     with open(CURVES, "w", newline="") as file:
         table = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
         table.writeheader()
@@ -65,15 +70,16 @@ def line(arm, size, runs):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--steps", default="3825")
+    arguments.add_argument("--rate", default="1.0")
     arguments.add_argument("--add", metavar="OUT")
     args = arguments.parse_args()
     with open(CURVES, newline="") as file:
         rows = list(csv.DictReader(file))
     if args.add:
-        add(rows, args.add, args.steps)
+        add(rows, args.add, args.steps, args.rate)
     runs = {}
     for row in rows:
-        if row["steps"] == args.steps:
+        if row["steps"] == args.steps and row["rate"] in (args.rate, ""):
             runs.setdefault((row["arm"], row["initial"], int(row["seed"])), []).append(row)
     seeds = sorted({seed for _, _, seed in runs})
 

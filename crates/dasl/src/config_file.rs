@@ -130,7 +130,7 @@ impl Settings {
         let learn = LoopConfig {
             initial_steps,
             round_steps,
-            round_rate: 0.3,
+            round_rate: 1.0,
             descriptor: Descriptor::Output,
             uncertainty: Uncertainty::Volume,
             pseudo_class: PseudoClass::Given,
