@@ -138,7 +138,6 @@ fn pairs(runs: &BTreeMap<Run<'_>, Vec<&Row>>) -> Vec<Pair> {
 fn render_pairs(pairs: &[Pair]) -> String {
     let line = |pair: &Pair| {
         let better = pair.differences.iter().filter(|d| **d > 0.0).count();
-        let signed = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:+.3}"));
         vec![
             pair.annotated.to_string(),
             pair.one.clone(),
@@ -153,12 +152,15 @@ fn render_pairs(pairs: &[Pair]) -> String {
     table::render(&header, &pairs.iter().map(line).collect::<Vec<_>>())
 }
 
+fn signed(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| format!("{value:+.3}"))
+}
+
 /// The mean of differences and its standard error, which takes two.
 fn mean_and_error(differences: &[f64]) -> String {
     let spread = Spread::of(differences);
-    let mean = spread.mean.map_or("-".into(), |mean| format!("{mean:+.3}"));
     let error = spread.sd.map(|sd| format!(" +- {:.3}", sd / (differences.len() as f64).sqrt()));
-    mean + &error.unwrap_or_default()
+    signed(spread.mean) + &error.unwrap_or_default()
 }
 
 fn figure(value: Option<f64>) -> String {
