@@ -223,7 +223,7 @@ mod tests {
 
     const TEXT: &str = "dataset = \"d\"\npreset = \"tiny\"\nseeds = [1, 2]\ninitial = [5, 9]\n\
         [arms.full]\nfull = true\n[arms.al]\nsequence = \"al:2\"\nstrategy = \"random\"\nround_steps = 7\n\
-        pseudo_in_active = true\n\
+        anew_steps = 8\npseudo_in_active = true\n\
         [arms.spl]\nsequence = \"spl:2\"\ninitial = [11]\n";
 
     fn read(text: &str) -> Result<Experiment> {
@@ -258,6 +258,16 @@ mod tests {
         let steps =
             |cell: &Cell| (cell.settings.learn.initial_steps, cell.settings.learn.round_steps);
         assert_eq!((steps(&cells[1]), steps(&cells[2])), ((300, 7), (300, 100)));
+        let anew = |cell: &Cell| cell.settings.train.steps;
+        assert_eq!((anew(&cells[1]), anew(&cells[2])), (8, 1000));
+        // Only the rounds that follow differ; the seed and the size are the beginning's.
+        let text = TEXT.replace("[arms.al]", "[arms.plain]\nsequence = \"al:2\"\n[arms.al]");
+        let experiment = read(&text).unwrap();
+        let cells = experiment.cells().unwrap();
+        let named = |name: &str| cells.iter().find(|cell| cell.name() == name).unwrap();
+        assert!(named("al-5-1").begins_as(named("plain-5-1")));
+        assert!(!named("al-5-1").begins_as(named("plain-9-1")));
+        assert!(!named("al-5-1").begins_as(named("plain-5-2")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! the pseudo-labels of a self-paced round:
 //!
 //! ```text
-//! cargo run --release -p dasl-net --example mask_calibration -- DATASET CONFIG.toml \
+//! cargo run --release --example mask_calibration -- DATASET CONFIG.toml \
 //!     WEIGHTS.safetensors SCORES.jsonl LAMBDA FLIPS
 //! ```
 //!
