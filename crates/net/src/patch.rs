@@ -263,10 +263,18 @@ fn sample_patch(
     }
     let ct = dataset.read_ct(&sample.scan, frame.start, frame.shape)?;
     let labels = match &sample.known {
-        Known::Dataset if coarser > 1 => known_labels(dataset, set, &sample.scan, &frame)?,
+        Known::Dataset if coarser > 1 => known_labels(dataset, set, &sample.scan, None, &frame)?,
         Known::Dataset => dataset.read_labels(&sample.scan, frame.start, frame.shape)?,
-        Known::Given(mask) | Known::Pseudo(mask) => mask.crop(frame.start, frame.shape),
-        Known::NoNodule => Array3::zeros(frame.shape),
+        Known::Given(mask) => mask.crop(frame.start, frame.shape),
+        // The network speaks of one nodule; others that are annotated are no background.
+        Known::Pseudo(mask) => {
+            let others = known_labels(dataset, set, &sample.scan, Some(sample.label), &frame)?;
+            let number = others.iter().copied().max().unwrap_or(0).saturating_add(1);
+            let mut own = mask.crop(frame.start, frame.shape);
+            own.zip_mut_with(&others, |own, &other| *own = if *own != 0 { number } else { other });
+            own
+        }
+        Known::NoNodule => known_labels(dataset, set, &sample.scan, Some(sample.label), &frame)?,
     };
     Ok(frame.finish(ct, labels, config, rng))
 }
@@ -317,15 +325,17 @@ fn background_patch(
     let coarser = coarser(&record, config, rng, |_| true);
     let frame = Frame::draw(center, coarser, config, rng);
     let ct = dataset.read_ct(scan, frame.start, frame.shape)?;
-    let labels = known_labels(dataset, set, scan, &frame)?;
+    let labels = known_labels(dataset, set, scan, None, &frame)?;
     Ok(frame.finish(ct, labels, config, rng))
 }
 
-/// The labels of a box that reaches beyond one sample: only annotated nodules are known.
+/// The labels of a box that reaches beyond one sample: only annotated nodules are known, of them all
+/// but that of the sample `without`.
 fn known_labels(
     dataset: &Dataset,
     set: &TrainingSet,
     scan: &str,
+    without: Option<u16>,
     frame: &Frame,
 ) -> Result<Array3<u16>, DatasetError> {
     let mut labels = dataset.read_labels(scan, frame.start, frame.shape)?;
@@ -334,6 +344,7 @@ fn known_labels(
         .iter()
         .filter(|s| s.scan == scan && s.known == Known::Dataset)
         .map(|s| s.label)
+        .filter(|label| Some(*label) != without)
         .collect();
     labels.mapv_inplace(|label| if known.contains(&label) { label } else { 0 });
     add_given(&mut labels, set, scan, frame.start);

@@ -174,6 +174,29 @@ fn pseudo(longest: usize, weight: f64) -> TrainingSample {
     TrainingSample { scan: "S".into(), label: 1, weight, known }
 }
 
+#[test]
+fn beside_a_pseudo_label_an_annotated_nodule_is_no_background() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let place = |start, shape| PlacedMask { start, mask: Array3::ones(shape) };
+    let beside = Known::Given(place([45, 56, 45], [6, 4, 6]));
+    // It has no place of its own and no weight: never drawn itself.
+    let beside = TrainingSample { scan: "S".into(), label: 9, weight: 0.0, known: beside };
+    let targets = |known, positive_share| -> Vec<usize> {
+        let sample = TrainingSample { scan: "S".into(), label: 1, weight: 1.0, known };
+        let samples = vec![sample, beside.clone()];
+        let set = TrainingSet { samples, background: Vec::new(), annotated_share: 0.0 };
+        let config = TrainConfig { positive_share, ..config() };
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut patch = || draw(&dataset, &set, &config, &mut rng).unwrap().targets.len();
+        (0..40).map(|_| patch()).collect()
+    };
+    let pseudo = targets(Known::Pseudo(place([44; 3], [8; 3])), 1.0);
+    assert!(pseudo.iter().filter(|targets| **targets == 2).count() > 20, "{pseudo:?}");
+    let none = targets(Known::NoNodule, 0.0);
+    assert!(none.iter().filter(|targets| **targets == 1).count() > 20, "{none:?}");
+}
+
 /// Of how many of `count` patches the nodule is longest along z, y, x; the others' is a cube.
 fn longest(annotated_share: f64, count: usize) -> [usize; 3] {
     let folder = tempfile::tempdir().unwrap();
