@@ -2,6 +2,7 @@
 //! in place of the dataset's labels.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use dasl_net::patch::{Known, PlacedMask, sample_box};
@@ -15,13 +16,13 @@ use crate::queue::escape;
 /// Why an annotation could not be kept or read.
 #[derive(Debug, thiserror::Error)]
 pub enum AnnotationError {
-    /// The folder can't be made.
-    #[error("{}: cannot be made", path.display())]
+    /// The folder can't be made or written to.
+    #[error("{}: cannot be written to", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file can't be read or written.
     #[error(transparent)]
@@ -47,19 +48,54 @@ impl AnnotationStore {
         self.folder.join(format!("{}.nii.gz", escape(id)))
     }
 
-    /// Whether a sample is answered.
+    fn declined_path(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{}.declined", escape(id)))
+    }
+
+    /// Whether a sample is annotated.
     pub fn has(&self, id: &str) -> bool {
         self.path(id).exists()
     }
 
-    /// Keeps an answer, whole or not at all; all 0 says that there is no nodule.
+    /// Whether a reader could not judge a sample.
+    pub fn is_declined(&self, id: &str) -> bool {
+        self.declined_path(id).exists()
+    }
+
+    /// Keeps an annotation, whole or not at all; all 0 says that there is no nodule.
     ///
     /// # Errors
     /// If it can't be written.
     pub fn keep(&self, id: &str, mask: &LabelVolume) -> Result<(), AnnotationError> {
-        fs::create_dir_all(&self.folder)
-            .map_err(|source| AnnotationError::Folder { path: self.folder.clone(), source })?;
-        Ok(nifti::write_labels(&self.path(id), mask)?)
+        self.make_folder()?;
+        nifti::write_labels(&self.path(id), mask)?;
+        self.remove(&self.declined_path(id))
+    }
+
+    /// Keeps that a reader could not judge a sample.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn decline(&self, id: &str) -> Result<(), AnnotationError> {
+        self.make_folder()?;
+        fs::write(self.declined_path(id), "").map_err(|source| self.failed(source))?;
+        self.remove(&self.path(id))
+    }
+
+    fn make_folder(&self) -> Result<(), AnnotationError> {
+        fs::create_dir_all(&self.folder).map_err(|source| self.failed(source))
+    }
+
+    /// Takes back an answer that another one has replaced.
+    fn remove(&self, path: &Path) -> Result<(), AnnotationError> {
+        match fs::remove_file(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.failed(source)),
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> AnnotationError {
+        AnnotationError::Folder { path: self.folder.clone(), source }
     }
 
     /// Voxels of a sample that are marked.

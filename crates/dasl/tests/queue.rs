@@ -175,6 +175,9 @@ fn a_reader_with_little_time_and_wrong_files() {
 
     // One right, one shifted, one empty without saying so; and one that nobody asked for.
     reader.answer(a);
+    for odd in ["Empty", "seg.nrrd"] {
+        fs::write(reader.file(b, odd), "").unwrap();
+    }
     let mut shifted = reader.truth(b);
     shifted.geometry = shifted.geometry.crop([0, 0, 1], shifted.geometry.shape);
     nifti::write_labels(&reader.mask(b), &shifted).unwrap();
@@ -187,6 +190,12 @@ fn a_reader_with_little_time_and_wrong_files() {
     for words in [[b.as_str(), "first voxel"], [c, ".empty"], ["PHANTOM-009#1", "left alone"]] {
         let line = second.err.lines().find(|l| l.contains(words[0])).unwrap();
         assert!(line.contains(words[1]), "{line}");
+    }
+    let notes = fs::read_to_string(reader.queue().join("notes.txt")).unwrap();
+    for odd in ["Empty", "seg.nrrd"] {
+        let told = format!("left alone: {b}.{odd}: an answer is named ID.mask.nii.gz");
+        assert!(second.err.contains(&told) && notes.contains(&told), "{}", second.err);
+        fs::remove_file(reader.file(b, odd)).unwrap();
     }
     let reason = fs::read_to_string(reader.file(b, "refused.txt")).unwrap();
     assert!(reason.contains("on the grid of the image"), "{reason}");
@@ -206,6 +215,18 @@ fn a_reader_with_little_time_and_wrong_files() {
     let json = run(["--json", "learn", "status", text(&reader.run_folder())]).done().json();
     assert_eq!(json["waiting"]["pending"].as_array().unwrap().len(), 2);
     assert_eq!((&json["spent"], &json["round"]), (&0.into(), &0.into()));
+
+    // An answer that is taken back is no longer refused, one that is taken holds, and images that
+    // are gone come again.
+    fs::remove_file(reader.mask(b)).unwrap();
+    fs::remove_file(reader.file("PHANTOM-009#1", "empty")).unwrap();
+    fs::remove_file(reader.file(b, "image.nii.gz")).unwrap();
+    fs::write(reader.file(a, "empty"), "").unwrap();
+    let again = reader.learn();
+    waits(&again, &["waiting for 2 of 3", "1 refused"]);
+    assert!(again.err.contains(&format!("{a}.empty: was answered already")), "{}", again.err);
+    assert!(!reader.file(b, "refused.txt").exists());
+    fs::remove_file(reader.file(a, "empty")).unwrap();
 
     // Mended, it trains and comes to the active round.
     fs::remove_file(reader.mask(c)).unwrap();
@@ -230,10 +251,16 @@ fn a_reader_with_little_time_and_wrong_files() {
     waits(&fifth, &["waiting for 1 of 2"]);
     let told = format!("{edited}.current.nii.gz was changed: if that is the answer, name it");
     assert!(fifth.err.contains(&told), "{}", fifth.err);
-    fs::rename(reader.file(edited, "current.nii.gz"), reader.mask(edited)).unwrap();
-    // The oracle of a run stays what it is.
+    // It is not written over when the question is asked again.
+    let work = fs::read(reader.file(edited, "current.nii.gz")).unwrap();
+    fs::remove_file(reader.file(edited, "json")).unwrap();
+    waits(&reader.learn(), &["waiting for 1 of 2"]);
+    assert_eq!(fs::read(reader.file(edited, "edited-1.nii.gz")).unwrap(), work);
+    fs::rename(reader.file(edited, "edited-1.nii.gz"), reader.mask(edited)).unwrap();
+    // The queue may move, and then is asked into; the oracle of a run stays what it is.
+    fs::rename(reader.queue(), reader.folder.path().join("moved")).unwrap();
     fails(&reader.learn_with("labels"), &["oracle is queue:", "not labels"]);
-    reader.learn().done();
+    reader.learn_with(&format!("queue:{}", text(&reader.folder.path().join("moved")))).done();
     let status = run(["learn", "status", text(&reader.run_folder())]).done();
     assert!(status.out.contains("nothing: the sequence is done"), "{}", status.out);
     assert!(status.out.contains("sum v") && status.out.contains("5 annotations"), "{}", status.out);
@@ -279,6 +306,35 @@ fn a_reader_with_little_time_and_wrong_files() {
     }
     waits(&other.learn(), &["2 of 2"]);
     assert!(weights(&reader, 0) != weights(&other, 0));
+}
+
+#[test]
+fn an_answer_that_was_kept_before_the_run_noted_it_is_not_asked_for_again() {
+    let reader = Reader::new("2", "al");
+    waits(&reader.learn(), &["waiting for 2 of 2"]);
+    let asked: Vec<String> = reader.questions().into_keys().collect();
+    let [a, b] = &asked[..] else { panic!("{asked:?}") };
+    // The first answer is kept and put away, then the run fails at the second: why it is refused
+    // can't be written.
+    reader.answer(a);
+    fs::write(reader.mask(b), "no image").unwrap();
+    fs::create_dir(reader.file(b, "refused.txt")).unwrap();
+    fails(&reader.learn(), &["refused.txt"]);
+    let kept = reader.run_folder().join(format!("annotations/{a}.nii.gz"));
+    assert!(kept.exists() && !reader.mask(a).exists());
+    fs::remove_dir(reader.file(b, "refused.txt")).unwrap();
+    fs::remove_file(reader.mask(b)).unwrap();
+    let before = fs::read(&kept).unwrap();
+    waits(&reader.learn(), &["waiting for 1 of 2"]);
+    assert_eq!(fs::read(&kept).unwrap(), before);
+    // What can't be judged is asked no more and trained on by nobody.
+    fs::write(reader.file(b, "declined"), "").unwrap();
+    waits(&reader.learn(), &["waiting for 2 of 2"]);
+    assert!(!reader.questions().contains_key(b));
+    let entry = reader.ledger().into_iter().find(|e| e["sample"] == b.as_str()).unwrap();
+    assert_eq!(entry["event"], "declined", "{entry}");
+    let status = run(["learn", "status", text(&reader.run_folder())]).done();
+    assert!(status.out.contains("1 annotated") && status.out.contains("1 declined"), "{status:?}");
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl fmt::Display for Waiting {
         }
         write!(
             f,
-            ": for every ID.image.nii.gz in {} put ID.mask.nii.gz or ID.empty beside it",
+            ": for every ID.image.nii.gz in {} put ID.mask.nii.gz, ID.empty or ID.declined beside it",
             folder.display()
         )
     }

@@ -1,9 +1,11 @@
 //! Whether a reader's file answers the question.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use dasl_volume::components::components;
 use dasl_volume::image_file::{self, Format};
 use dasl_volume::{Geometry, LabelVolume, crop_padded};
 use ndarray::Array3;
@@ -13,6 +15,28 @@ use super::file_name::unescape;
 /// How far a corner of the answer's grid may lie from the image's, in voxels.
 const TOLERANCE: f64 = 0.05;
 
+/// From this volume on a body is a nodule of its own: a ball of 3 mm, mm^3.
+const NODULE_MM3: f64 = 14.1;
+
+/// What a reader says of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AnswerKind {
+    /// A mask.
+    Mask,
+    /// There is no nodule.
+    Empty,
+    /// It can't be judged.
+    Declined,
+}
+
+/// Ends of the names of answers without a mask; Windows hides the .txt that its editor adds.
+const WITHOUT_MASK: [(&str, AnswerKind); 4] = [
+    (".empty", AnswerKind::Empty),
+    (".empty.txt", AnswerKind::Empty),
+    (".declined", AnswerKind::Declined),
+    (".declined.txt", AnswerKind::Declined),
+];
+
 /// A file of the folder that answers a question.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AnswerFile {
@@ -20,21 +44,37 @@ pub struct AnswerFile {
     pub sample: Option<String>,
     /// The file.
     pub path: PathBuf,
-    /// Whether it says that there is no nodule.
-    pub empty: bool,
+    /// What it says.
+    pub kind: AnswerKind,
 }
 
-/// The answers in a folder, sorted by sample.
+/// What lies in a queue's folder, each sorted.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The answers, by sample.
+    pub answers: Vec<AnswerFile>,
+    /// The names of all other files that are seen.
+    pub others: Vec<String>,
+}
+
+/// Lists a queue's folder.
 ///
 /// # Errors
 /// If the folder can't be listed.
-pub fn answer_files(folder: &Path) -> io::Result<Vec<AnswerFile>> {
-    let mut files = Vec::new();
+pub fn list(folder: &Path) -> io::Result<Listing> {
+    let mut found = Listing::default();
     for entry in fs::read_dir(folder)? {
-        files.extend(answer_file(entry?.path()));
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match answer_file(path) {
+            Some(answer) => found.answers.push(answer),
+            None if name.starts_with('.') => {}
+            None => found.others.push(name),
+        }
     }
-    files.sort();
-    Ok(files)
+    found.answers.sort();
+    found.others.sort();
+    Ok(found)
 }
 
 fn answer_file(path: PathBuf) -> Option<AnswerFile> {
@@ -42,15 +82,17 @@ fn answer_file(path: PathBuf) -> Option<AnswerFile> {
     if name.starts_with('.') {
         return None;
     }
-    if let Some(sample) = name.strip_suffix(".empty") {
-        return Some(AnswerFile { sample: unescape(sample), empty: true, path });
+    for (end, kind) in WITHOUT_MASK {
+        if let Some(sample) = name.strip_suffix(end) {
+            return Some(AnswerFile { sample: unescape(sample), kind, path });
+        }
     }
     Format::of(&path)?;
     let stem = image_file::stem(&path);
     // 3D Slicer ends the name of a segmentation in .seg.nrrd.
     let stem = stem.strip_suffix(".seg").unwrap_or(&stem);
     let sample = unescape(stem.strip_suffix(".mask")?);
-    Some(AnswerFile { sample, empty: false, path })
+    Some(AnswerFile { sample, kind: AnswerKind::Mask, path })
 }
 
 /// Reads a mask that answers a question about an image on `grid`. It may be cropped to what is
@@ -80,8 +122,31 @@ pub fn read_mask(path: &Path, grid: &Geometry) -> Result<LabelVolume, String> {
             "{outside} of its {all} marked voxels lie outside the image: mark what the image shows"
         ));
     }
+    one_nodule_each(&voxels, grid)?;
     // The tolerance is for rounding in a file's header: the image's own grid is exact.
     Ok(LabelVolume::new(voxels, *grid))
+}
+
+/// Refuses a label that marks two nodules: what is trained on would be one, as large as both and
+/// all between them.
+fn one_nodule_each(voxels: &Array3<u16>, grid: &Geometry) -> Result<(), String> {
+    let labels: BTreeSet<u16> = voxels.iter().copied().filter(|&label| label != 0).collect();
+    let voxel_mm3: f64 = grid.spacing_mm.iter().product();
+    for label in labels {
+        let mask: Vec<bool> = voxels.iter().map(|&own| own == label).collect();
+        let bodies = components(&mask, grid.shape).by_size;
+        let nodules = bodies.iter().filter(|(_, size)| *size as f64 * voxel_mm3 >= NODULE_MM3);
+        let sizes: Vec<String> = nodules.map(|(_, size)| size.to_string()).collect();
+        if sizes.len() > 1 {
+            return Err(format!(
+                "label {label} marks {} bodies that do not touch, of {} voxels: give each nodule \
+                 a number of its own, fill slices that were left out, and erase what is no nodule",
+                sizes.len(),
+                sizes.join(" and ")
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn smallest_voxel_mm(grid: &Geometry) -> f64 {
@@ -182,14 +247,40 @@ mod tests {
     }
 
     #[test]
+    fn a_label_is_one_nodule() {
+        // Voxels of 8 mm^3: two are a nodule, one alone is a slip of the hand.
+        let wide = Geometry::axial([4, 5, 6], [2.0; 3], PointMm::new(0.0, 0.0, 0.0));
+        let read = |marked: &[([usize; 3], u16)]| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a#1.mask.nii.gz");
+            let mut voxels = Array3::zeros(wide.shape);
+            marked.iter().for_each(|(at, label)| voxels[*at] = *label);
+            nifti::write_labels(&path, &LabelVolume::new(voxels, wide)).unwrap();
+            read_mask(&path, &wide)
+        };
+        let one = [([0, 0, 0], 1), ([0, 0, 1], 1)];
+        let with = |other: u16, more: &[[usize; 3]]| {
+            read(&[&one[..], &more.iter().map(|at| (*at, other)).collect::<Vec<_>>()].concat())
+        };
+        assert!(with(1, &[[3, 4, 5]]).is_ok());
+        assert!(with(2, &[[3, 4, 4], [3, 4, 5]]).is_ok());
+        let refused = with(1, &[[3, 4, 4], [3, 4, 5], [3, 4, 3]]).unwrap_err();
+        assert!(refused.starts_with("label 1 marks 2 bodies"), "{refused}");
+        assert!(refused.contains("of 3 and 2 voxels"), "{refused}");
+    }
+
+    #[test]
     fn names_tell_answers_from_other_files() {
-        let of = |name: &str| answer_file(PathBuf::from(name)).map(|f| (f.sample, f.empty));
-        assert_eq!(of("a#1.mask.nii.gz"), Some((Some("a#1".into()), false)));
-        assert_eq!(of("a%20b#1.mask.nrrd"), Some((Some("a b#1".into()), false)));
-        assert_eq!(of("a#1.mask.seg.nrrd"), Some((Some("a#1".into()), false)));
-        assert_eq!(of("a.mask.mask.nii"), Some((Some("a.mask".into()), false)));
-        assert_eq!(of("a#1.empty"), Some((Some("a#1".into()), true)));
-        assert_eq!(of("a b.empty"), Some((None, true)));
+        use AnswerKind::{Declined, Empty, Mask};
+        let of = |name: &str| answer_file(PathBuf::from(name)).map(|f| (f.sample, f.kind));
+        assert_eq!(of("a#1.mask.nii.gz"), Some((Some("a#1".into()), Mask)));
+        assert_eq!(of("a%20b#1.mask.nrrd"), Some((Some("a b#1".into()), Mask)));
+        assert_eq!(of("a#1.mask.seg.nrrd"), Some((Some("a#1".into()), Mask)));
+        assert_eq!(of("a.mask.mask.nii"), Some((Some("a.mask".into()), Mask)));
+        assert_eq!(of("a#1.empty"), Some((Some("a#1".into()), Empty)));
+        assert_eq!(of("a#1.empty.txt"), Some((Some("a#1".into()), Empty)));
+        assert_eq!(of("a#1.declined"), Some((Some("a#1".into()), Declined)));
+        assert_eq!(of("a b.empty"), Some((None, Empty)));
         for other in ["a#1.image.nii.gz", "a#1.json", "a#1.mask.txt", ".a#1.empty", "done"] {
             assert_eq!(of(other), None, "{other}");
         }

@@ -15,7 +15,7 @@ use dasl_volume::nifti::{self, NiftiError};
 use dasl_volume::{Geometry, LabelVolume, Volume, crop_padded, write_atomic};
 use ndarray::Array3;
 
-use super::answer::{AnswerFile, answer_files, read_mask};
+use super::answer::{AnswerFile, AnswerKind, Listing, list, read_mask};
 use super::escape;
 use super::question::QuestionFile;
 use crate::annotation_store::{AnnotationError, AnnotationStore};
@@ -55,6 +55,11 @@ fn file(path: &Path) -> impl FnOnce(std::io::Error) -> QueueError + '_ {
 pub fn refused_name(sample: &str) -> String {
     format!("{}.refused.txt", escape(sample))
 }
+
+/// What the user should know of the last look at a queue's folder, for a reader who sees only that.
+const NOTES: &str = "notes.txt";
+/// Ends of the names of what the queue itself writes.
+const OWN_ENDS: [&str; 4] = [".image.nii.gz", ".current.nii.gz", ".json", ".refused.txt"];
 
 /// A person who annotates in a folder.
 pub struct QueueOracle<'a> {
@@ -111,21 +116,29 @@ impl<'a> QueueOracle<'a> {
         // Before the initial training only a network that it begins with has something to say.
         let trained = request.round > 0 || self.initial.exists();
         let path = self.folder.join(format!("{}.json", place.file));
-        let value = QuestionFile::new(request, question, &place.file, trained);
+        let value = QuestionFile::new(request, question, &place.file, place.grid, trained);
         let text = serde_json::to_string_pretty(&value)
             .map_err(|error| QueueError::File { path: path.clone(), source: error.into() })?;
-        if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+        let name = |what: &str| self.folder.join(format!("{}.{what}.nii.gz", place.file));
+        let (image, current) = (name("image"), name("current"));
+        let there = image.exists() && (current.exists() || !trained);
+        if there && fs::read_to_string(&path).is_ok_and(|there| there == text) {
             return Ok(());
         }
-        let name = |what: &str| self.folder.join(format!("{}.{what}.nii.gz", place.file));
         let ct = self.dataset.read_ct(&place.sample.scan, place.start, place.grid.shape)?;
-        nifti::write_ct(&name("image"), &Volume::new(ct, place.grid))?;
+        nifti::write_ct(&image, &Volume::new(ct, place.grid))?;
+        if current.exists() && (self.current_is_edited(&place.file) || !path.exists()) {
+            // It may be a reader's work.
+            let mut kept = (1..).map(|n| name(&format!("edited-{n}")));
+            let kept = kept.find(|path| !path.exists()).expect("there is always a number more");
+            fs::rename(&current, &kept).map_err(file(&current))?;
+        }
         if trained {
             let segmenter = match segmenter {
                 Some(segmenter) => segmenter,
                 none => none.insert(self.present_network(request)?),
             };
-            nifti::write_labels(&name("current"), &self.present_mask(&place, segmenter)?)?;
+            nifti::write_labels(&current, &self.present_mask(&place, segmenter)?)?;
         }
         write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(file(&path))
     }
@@ -156,7 +169,8 @@ impl<'a> QueueOracle<'a> {
         Ok(LabelVolume::new(voxels, place.grid))
     }
 
-    /// Takes a sample's answer, or notes why not. Asked again, it answers from what was kept.
+    /// Takes a sample's answer, or notes why not. Asked again, it answers from what was kept, unless
+    /// the reader has thought better of it in between.
     fn take(
         &mut self,
         question: &Question,
@@ -164,11 +178,12 @@ impl<'a> QueueOracle<'a> {
     ) -> Result<Option<Answer>, QueueError> {
         let id = question.sample.as_str();
         let place = self.place(question)?;
-        if !self.store.has(id) {
-            let [answer] = files else {
-                if files.len() > 1 {
-                    self.refuse(id, &files[0].path, "there are several answers: keep one")?;
-                } else if self.current_is_edited(&place.file) {
+        match files {
+            [] if self.store.has(id) || self.store.is_declined(id) => {}
+            [] => {
+                // An answer that was refused may have been taken back.
+                remove(&self.folder.join(refused_name(id)))?;
+                if self.current_is_edited(&place.file) {
                     let name = &place.file;
                     self.notes.push(format!(
                         "{name}.current.nii.gz was changed: if that is the answer, name it \
@@ -176,23 +191,37 @@ impl<'a> QueueOracle<'a> {
                     ));
                 }
                 return Ok(None);
-            };
-            let mask = if answer.empty {
-                Ok(LabelVolume::new(Array3::zeros(place.grid.shape), place.grid))
-            } else {
-                read_mask(&answer.path, &place.grid)
-            };
-            match mask {
-                Ok(mask) => self.store.keep(id, &mask)?,
-                Err(reason) => {
-                    self.refuse(id, &answer.path, &reason)?;
-                    return Ok(None);
+            }
+            [answer] => {
+                let nothing = || LabelVolume::new(Array3::zeros(place.grid.shape), place.grid);
+                let mask = match answer.kind {
+                    AnswerKind::Mask => read_mask(&answer.path, &place.grid).map(Some),
+                    AnswerKind::Empty => Ok(Some(nothing())),
+                    AnswerKind::Declined => Ok(None),
+                };
+                match mask {
+                    Ok(Some(mask)) => self.store.keep(id, &mask)?,
+                    Ok(None) => self.store.decline(id)?,
+                    Err(reason) => {
+                        self.refuse(id, &answer.path, &reason)?;
+                        return Ok(None);
+                    }
                 }
             }
+            [first, ..] => {
+                self.refuse(id, &first.path, "there are several answers: keep one")?;
+                return Ok(None);
+            }
         }
-        let foreground_voxels = self.store.foreground_voxels(id)?;
+        let sample = question.sample.clone();
+        let answer = if self.store.is_declined(id) {
+            Answer::Declined { id: sample }
+        } else {
+            let foreground_voxels = self.store.foreground_voxels(id)?;
+            Answer::Annotated { id: sample, foreground_voxels }
+        };
         self.put_away(&place.file, files)?;
-        Ok(Some(Answer::Annotated { id: question.sample.clone(), foreground_voxels }))
+        Ok(Some(answer))
     }
 
     /// Whether a reader has saved over the network's mask, which lay there before the question's own
@@ -231,13 +260,52 @@ impl<'a> QueueOracle<'a> {
                 _ => {}
             }
         }
-        let refused = self.folder.join(format!("{name}.refused.txt"));
-        match fs::remove_file(&refused) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(file(&refused)(error))
+        remove(&self.folder.join(format!("{name}.refused.txt")))
+    }
+
+    /// Notes the files that answer nothing: of samples that are not asked for, and those whose name
+    /// begins as a question's and ends as no answer's.
+    fn note_strays(&mut self, request: &Request, found: &Listing) {
+        let is = |id: &str| request.questions.iter().any(|q| q.sample.as_str() == id);
+        for stray in &found.answers {
+            let name = stray.path.file_name().unwrap_or_default().to_string_lossy();
+            match stray.sample.as_deref() {
+                Some(id) if is(id) => {}
+                Some(id) if self.store.has(id) || self.store.is_declined(id) => self
+                    .notes
+                    .push(format!("left alone: {name}: was answered already, and that holds")),
+                _ => self.notes.push(format!("left alone: {name}: no such sample is asked for")),
             }
-            _ => Ok(()),
         }
+        let begins: Vec<String> =
+            request.questions.iter().map(|q| escape(q.sample.as_str())).collect();
+        for name in &found.others {
+            let own = OWN_ENDS.iter().any(|end| name.ends_with(end));
+            if !own && begins.iter().any(|begin| name.starts_with(begin.as_str())) {
+                self.notes.push(format!(
+                    "left alone: {name}: an answer is named ID.mask.nii.gz (or another format's \
+                     end), ID.empty or ID.declined"
+                ));
+            }
+        }
+    }
+
+    /// Leaves the notes in the folder.
+    fn write_notes(&self) -> Result<(), QueueError> {
+        let path = self.folder.join(NOTES);
+        if self.notes.is_empty() {
+            return remove(&path);
+        }
+        let text = self.notes.join("\n") + "\n";
+        write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(file(&path))
+    }
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> Result<(), QueueError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file(path)(error)),
+        _ => Ok(()),
     }
 }
 
@@ -251,25 +319,19 @@ impl Oracle for QueueOracle<'_> {
     fn annotate(&mut self, request: &Request) -> Result<Vec<Answer>, QueueError> {
         self.notes.clear();
         fs::create_dir_all(&self.folder).map_err(file(&self.folder))?;
-        let files = answer_files(&self.folder).map_err(file(&self.folder))?;
+        let found = list(&self.folder).map_err(file(&self.folder))?;
         let (mut answers, mut segmenter) = (Vec::new(), None);
         for question in &request.questions {
             let id = question.sample.as_str();
-            let own: Vec<AnswerFile> =
-                files.iter().filter(|f| f.sample.as_deref() == Some(id)).cloned().collect();
+            let own = found.answers.iter().filter(|f| f.sample.as_deref() == Some(id));
+            let own: Vec<AnswerFile> = own.cloned().collect();
             match self.take(question, &own)? {
                 Some(answer) => answers.push(answer),
                 None => self.ask(request, question, &mut segmenter)?,
             }
         }
-        let asked = |f: &AnswerFile| {
-            let of = |id: &str| request.questions.iter().any(|q| q.sample.as_str() == id);
-            f.sample.as_deref().is_some_and(of)
-        };
-        for stray in files.iter().filter(|f| !asked(f)) {
-            let name = stray.path.file_name().unwrap_or_default().to_string_lossy();
-            self.notes.push(format!("left alone: {name}: no such sample is asked for"));
-        }
+        self.note_strays(request, &found);
+        self.write_notes()?;
         Ok(answers)
     }
 }

@@ -4,6 +4,7 @@ use dasl_learn::Request;
 use dasl_learn::oracle::Question;
 use dasl_learn::strategy::{Neighbour, Strategy};
 use dasl_learn::{RoundKind, SampleId};
+use dasl_volume::Geometry;
 use serde::Serialize;
 
 /// `ID.json`.
@@ -12,6 +13,8 @@ pub struct QuestionFile<'a> {
     sample: &'a SampleId,
     to_do: String,
     image: String,
+    /// The image's grid.
+    grid: Geometry,
     /// The network's present mask; none before it is trained.
     current: Option<String>,
     round: usize,
@@ -29,7 +32,13 @@ pub struct QuestionFile<'a> {
 
 impl<'a> QuestionFile<'a> {
     /// The file of a question; `file` is the sample's name as that of a file.
-    pub fn new(request: &Request, question: &'a Question, file: &str, trained: bool) -> Self {
+    pub fn new(
+        request: &Request,
+        question: &'a Question,
+        file: &str,
+        grid: Geometry,
+        trained: bool,
+    ) -> Self {
         let choice = question.choice.as_ref();
         let seen = choice.map(|c| &c.sample);
         Self {
@@ -37,9 +46,11 @@ impl<'a> QuestionFile<'a> {
             to_do: format!(
                 "Outline every nodule in {file}.image.nii.gz. Save the mask on the image's grid \
                  as {file}.mask.nii.gz: 0 outside, 1 in the first nodule, 2 in the second and so \
-                 on. If there is none, make an empty file {file}.empty in its place."
+                 on. If there is none, make an empty file {file}.empty in its place; if it can't be \
+                 judged, {file}.declined: then it is not asked again and not trained on."
             ),
             image: format!("{file}.image.nii.gz"),
+            grid,
             current: trained.then(|| format!("{file}.current.nii.gz")),
             round: request.round,
             kind: request.kind,
