@@ -9,6 +9,7 @@ use dasl_net::config::Preset;
 use serde::{Deserialize, Serialize};
 
 use crate::config_file::{Settings, Uncertainty, in_one_line};
+use crate::oracle_choice::OracleChoice;
 
 /// An experiment's file. Paths in it are taken from the file's folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -169,6 +170,9 @@ impl Experiment {
     /// If the configuration is wrong.
     pub fn cells(&self) -> Result<Vec<Cell<'_>>> {
         let base = Settings::resolve(self.preset, self.config.as_deref())?;
+        if base.learn.oracle != OracleChoice::Labels {
+            bail!("learn.oracle is {}: an experiment has no reader to ask", base.learn.oracle);
+        }
         let mut cells = Vec::new();
         for &seed in &self.seeds {
             for (name, arm) in &self.arms {

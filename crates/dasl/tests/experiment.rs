@@ -115,7 +115,15 @@ fn every_arm_runs_on_a_test_that_it_has_not_seen_and_is_not_repeated() {
     experiment(root).done();
     assert_eq!(fs::read(root.join("out/results.csv")).unwrap(), before);
 
-    // Other settings are not mixed with those of the runs that are there.
+    // Other settings, and patients who change between training and test, are not mixed with those
+    // of the runs that are there.
+    let other = EXPERIMENT.replace("test = 0.25", "test = 0.5");
+    fs::write(root.join("experiment.toml"), other).unwrap();
+    experiment(root).failed(&["dasl-2-1", "other scans"]);
+    fs::write(root.join("experiment.toml"), EXPERIMENT).unwrap();
+    let asking = CONFIG.replace("[learn]\n", "[learn]\noracle = \"queue:to-do\"\n");
+    fs::write(root.join("config.toml"), asking).unwrap();
+    experiment(root).failed(&["learn.oracle is queue:to-do", "no reader"]);
     fs::write(root.join("config.toml"), CONFIG.replace("round_steps = 2", "round_steps = 3"))
         .unwrap();
     experiment(root).failed(&["dasl-2-1", "other settings"]);

@@ -102,7 +102,8 @@ pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
         cell.settings.net.spacing_mm = dataset.info().spacing_mm;
     }
     let out = Out { cells: &cells, root: &args.out };
-    out.check()?;
+    let splits = draw_splits(&experiment, &dataset)?;
+    out.check(&splits)?;
     if args.status {
         status::print(&out, json)?;
         return Ok(Outcome::Done);
@@ -116,7 +117,7 @@ pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
             // It says nothing of how long the others take.
             progress.dec_length(1);
         } else {
-            run_cell(cell, &experiment, &dataset, &out, &args.device.open()?)?;
+            run_cell(cell, &splits[&cell.seed], &dataset, &out, &args.device.open()?)?;
             progress.inc(1);
         }
         rows = out.rows()?;
@@ -130,6 +131,19 @@ pub fn run(args: &ExperimentArgs, json: bool) -> Result<Outcome> {
         println!("every round: {}", args.out.join(RESULTS).display());
     }
     Ok(Outcome::Done)
+}
+
+/// What the runs of a seed train and validate on, and the test.
+type SplitAndTest = (Split, Vec<Sample>);
+
+/// By seed.
+fn draw_splits(experiment: &Experiment, dataset: &Dataset) -> Result<BTreeMap<u64, SplitAndTest>> {
+    let Experiment { validation, test, .. } = *experiment;
+    let draw = |&seed| {
+        let drawn = Split::draw_with_test(dataset, validation, seed, test, TEST_SEED)?;
+        Ok((seed, drawn))
+    };
+    experiment.seeds.iter().map(draw).collect()
 }
 
 /// The runs of a share, or all. Runs that begin alike are in one share, so that it trains their
@@ -165,17 +179,25 @@ impl Out<'_> {
         self.folder(cell).root().join("rounds.csv")
     }
 
-    /// Refuses runs that were begun with other settings.
-    fn check(&self) -> Result<()> {
+    /// Refuses runs that were begun with other settings, or with other scans to train on: of those
+    /// some may be in the test by now.
+    fn check(&self, splits: &BTreeMap<u64, SplitAndTest>) -> Result<()> {
         for cell in self.cells {
             let folder = self.folder(cell);
-            if folder.exists() && folder.read_settings()? != cell.settings {
-                bail!(
-                    "{}: this run was begun with other settings: name another --out, or remove the \
-                     folder",
-                    folder.root().display()
-                );
+            if !folder.exists() {
+                continue;
             }
+            let other = if folder.read_settings()? != cell.settings {
+                "settings"
+            } else if folder.read_split()? != splits[&cell.seed].0 {
+                "scans, or other shares of them for test and validation"
+            } else {
+                continue;
+            };
+            bail!(
+                "{}: this run was begun with other {other}: name another --out, or remove the folder",
+                folder.root().display()
+            );
         }
         Ok(())
     }
@@ -196,7 +218,7 @@ impl Out<'_> {
     fn begun(&self, cell: &Cell<'_>) -> Result<Option<(Begun, Option<f64>)>> {
         for other in self.cells.iter().filter(|other| other.begins_as(cell)) {
             let (folder, table) = (self.folder(other), self.table(other));
-            if !(table.exists() && folder.has_rounds()) {
+            if !(table.exists() && folder.is_learning()) {
                 continue;
             }
             let rounds = folder.rounds();
@@ -216,43 +238,35 @@ impl Out<'_> {
 /// Runs what is left of a run and writes the table of its rounds.
 fn run_cell(
     cell: &Cell<'_>,
-    experiment: &Experiment,
+    (split, test): &SplitAndTest,
     dataset: &Dataset,
     out: &Out<'_>,
     device: &Device,
 ) -> Result<()> {
     let settings = &cell.settings;
     let folder = out.folder(cell);
-    let (split, test) = Split::draw_with_test(
-        dataset,
-        experiment.validation,
-        cell.seed,
-        experiment.test,
-        TEST_SEED,
-    )?;
     if let Some(initial) = cell.initial {
         warn_if_all_are_initial(initial, split.train.len());
     }
     if !folder.exists() {
-        folder.create(settings, &split, dataset, cell.seed, None)?;
+        folder.create(settings, split, dataset, cell.seed, None)?;
     }
     let mut seconds = BTreeMap::new();
     let mut timed = |round, took| {
-        seconds.insert(round, Some(took));
-        Ok(())
+        seconds.insert(round, took);
     };
     let (begun, initial_seconds) = out.begun(cell)?.unzip();
-    let state = learn(dataset, settings, &split, &folder, device.clone(), begun, &mut timed)?;
-    if let (Some(own), Some(shared)) = (seconds.get_mut(&0), initial_seconds) {
+    let state = learn(dataset, settings, split, &folder, device.clone(), begun, &mut timed)?;
+    if let (Some(own), Some(Some(shared))) = (seconds.get_mut(&0), initial_seconds) {
         *own = shared;
     }
     let ledger = read_ledger(&folder.rounds().join("ledger.jsonl"), state.ledger)?;
     let seed = state.config.seed;
-    let mut learner = NetworkLearner::new(dataset, settings.clone(), &split, seed, device.clone());
+    let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed, device.clone());
     let mut rows = Vec::new();
     for record in &state.history {
-        let judged = Judged::of(record, &ledger, &mut learner, &folder.rounds(), dataset, &test)?;
-        let took = seconds.get(&record.round).copied().flatten();
+        let judged = Judged::of(record, &ledger, &mut learner, &folder.rounds(), dataset, test)?;
+        let took = seconds.get(&record.round).copied();
         rows.push(row(cell, &state, record, &ledger, &judged, took));
     }
     write_rows(&out.table(cell), &rows)

@@ -28,7 +28,7 @@ impl<'a> Standing<'a> {
     fn of(cell: &'a Cell<'a>, out: &Out<'_>, rows: &[Row]) -> Result<Self> {
         let tested = rows.iter().filter(|row| row.run() == cell.name()).count();
         let (folder, done) = (out.folder(cell), tested > 0);
-        let rounds = if !done && folder.has_rounds() {
+        let rounds = if !done && folder.is_learning() {
             Run::read(&folder.rounds())?.history.len()
         } else {
             tested

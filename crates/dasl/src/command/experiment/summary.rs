@@ -102,6 +102,7 @@ fn area(curve: &[(usize, f64)]) -> Option<f64> {
 /// Two arms that end with as many annotations, by seed.
 struct Pair {
     annotated: usize,
+    /// Arm and size of its initial set.
     one: String,
     other: String,
     /// Dice at the end of the one less that of the other, a seed each.
@@ -110,14 +111,16 @@ struct Pair {
 
 /// Every pair of arms with the same number of annotations at the end and a seed in common.
 fn pairs(runs: &BTreeMap<Run<'_>, Vec<&Row>>) -> Vec<Pair> {
-    let mut ends = BTreeMap::<usize, BTreeMap<&str, BTreeMap<u64, f64>>>::new();
+    let mut ends = BTreeMap::<usize, BTreeMap<(&str, usize), BTreeMap<u64, f64>>>::new();
     for ((arm, initial, seed), rows) in runs {
         if let Some((row, dice)) = rows.last().and_then(|row| Some((row, row.dice?)))
             && *initial != ALL
         {
-            ends.entry(row.annotated).or_default().entry(arm).or_default().insert(*seed, dice);
+            let arms = ends.entry(row.annotated).or_default();
+            arms.entry((arm, size_key(initial))).or_default().insert(*seed, dice);
         }
     }
+    let name = |(arm, initial): &(&str, usize)| format!("{arm} {initial}");
     let mut pairs = Vec::new();
     for (annotated, arms) in ends {
         let arms: Vec<_> = arms.into_iter().collect();
@@ -126,7 +129,7 @@ fn pairs(runs: &BTreeMap<Run<'_>, Vec<&Row>>) -> Vec<Pair> {
                 let differences: Vec<f64> =
                     own.iter().filter_map(|(seed, dice)| Some(dice - theirs.get(seed)?)).collect();
                 if !differences.is_empty() {
-                    let (one, other) = ((*one).to_string(), (*other).to_string());
+                    let (one, other) = (name(one), name(other));
                     pairs.push(Pair { annotated, one, other, differences });
                 }
             }
@@ -148,7 +151,8 @@ fn render_pairs(pairs: &[Pair]) -> String {
             format!("{better} of {}", pair.differences.len()),
         ]
     };
-    let header = ["annotated", "arm", "less", "Dice +- SE", "least", "most", "better on seeds"];
+    let header =
+        ["annotated", "arm, initial", "less", "Dice +- SE", "least", "most", "better on seeds"];
     table::render(&header, &pairs.iter().map(line).collect::<Vec<_>>())
 }
 
@@ -188,6 +192,25 @@ mod tests {
         // SD of 0.01, 0.02, 0.03 is 0.01; over the root of 3.
         assert_eq!(mean_and_error(&[0.01, 0.02, 0.03]), "+0.020 +- 0.006");
         assert_eq!(mean_and_error(&[-0.01]), "-0.010");
+    }
+
+    #[test]
+    fn one_arm_of_two_sizes_is_two_arms() {
+        let row = |arm: &str, initial: &str, dice| {
+            let text = format!(
+                "arm,initial,seed,round,kind,annotated,foreground_voxels,dice,tp_dice,hit_rate,\
+                 mask_dice,validation_dice,lambda,pseudo,weight_sum,pseudo_right,pseudo_precision,\
+                 pseudo_dice,seconds\n{arm},{initial},1,0,initial,150,0,{dice},,,,0,0,0,0,,,,\n"
+            );
+            csv::Reader::from_reader(text.as_bytes()).deserialize().next().unwrap().unwrap()
+        };
+        let rows: Vec<Row> =
+            vec![row("spl", "50", 0.5), row("spl", "150", 0.75), row("al", "50", 0.5)];
+        let found = pairs(&by_run(&rows));
+        let named: Vec<(&str, &str)> =
+            found.iter().map(|pair| (pair.one.as_str(), pair.other.as_str())).collect();
+        assert_eq!(named, [("al 50", "spl 50"), ("al 50", "spl 150"), ("spl 50", "spl 150")]);
+        assert_eq!(found[2].differences, [-0.25]);
     }
 
     #[test]
