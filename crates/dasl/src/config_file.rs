@@ -156,6 +156,9 @@ impl Settings {
         if !(0.0..=1.0).contains(&learn.annotated_share) {
             bail!("learn.annotated_share is {}: it must lie in 0 to 1", learn.annotated_share);
         }
+        if !(learn.round_rate > 0.0 && learn.round_rate.is_finite()) {
+            bail!("learn.round_rate is {}: it must be above 0", learn.round_rate);
+        }
         learn.engine.check()?;
         Ok(())
     }
@@ -245,6 +248,9 @@ mod tests {
         let text = |e: anyhow::Error| format!("{e:#}");
         assert!(text(resolve("[train]\nstep = 7").unwrap_err()).contains("`step`"));
         assert!(text(resolve("[train]\npatch = 50").unwrap_err()).contains("multiple of 16"));
+        assert!(
+            text(resolve("[learn]\nround_rate = -3").unwrap_err()).contains("round_rate is -3")
+        );
         assert!(text(resolve("[[[").unwrap_err()).contains("is no TOML"));
     }
 }

@@ -31,10 +31,17 @@ pub fn read(path: &Path, dataset: &Dataset) -> Result<BTreeMap<SampleId, f64>> {
         let Row { sample, most } = row.with_context(name)?;
         let place = Sample::parse(&sample);
         let known = place.filter(|s| dataset.has_scan(&s.scan)).is_some_and(|s| {
-            dataset.scan(&s.scan).is_ok_and(|scan| scan.nodules.iter().any(|n| n.label == s.label))
+            dataset.scan(&s.scan).is_ok_and(|scan| {
+                let mut nodules = scan.nodules.iter().map(|n| n.label);
+                let mut candidates = scan.candidates.iter().map(|c| c.label);
+                nodules.any(|label| label == s.label) || candidates.any(|label| label == s.label)
+            })
         });
         if !known {
-            bail!("{}: line {line}: {sample} names no nodule of the dataset", name());
+            bail!(
+                "{}: line {line}: {sample} names no nodule and no candidate of the dataset",
+                name()
+            );
         }
         if !(0.0..=1.0).contains(&most) {
             bail!("{}: line {line}: {most} is no weight from 0 to 1", name());

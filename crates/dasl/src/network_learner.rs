@@ -69,7 +69,7 @@ pub struct NetworkLearner<'a> {
     device: Device,
     trainer: Trainer,
     /// The weights that training begins with; `None` for fresh ones.
-    pub start: Option<Named>,
+    start: Option<Named>,
     /// The initial training, where a run that begins alike has done it.
     pub begun: Option<Begun>,
     /// The weights that were loaded last.
@@ -106,6 +106,16 @@ impl<'a> NetworkLearner<'a> {
             annotations,
             progress,
         }
+    }
+
+    /// Begins with these weights in place of fresh ones.
+    ///
+    /// # Errors
+    /// If they belong to another network.
+    pub fn begin_with(&mut self, weights: Named) -> Result<(), LearnerError> {
+        self.trainer.start_from(Some(&weights))?;
+        self.start = Some(weights);
+        Ok(())
     }
 
     /// The network as it is, for use.
@@ -217,6 +227,14 @@ fn own_class(own: &SamplePrediction, class: PseudoClass) -> PseudoLabel {
         PseudoClass::Given => PseudoLabel { positive: true, loss: positive },
         PseudoClass::Own => best_label(negative, positive),
     }
+}
+
+/// Judges a pseudo-label by the truth: voxels of the network's mask and of the nodule, and those that
+/// they share. One that says that there is no nodule has none of the mask's.
+fn audited(label: PseudoLabel, (shared, own, truth): (u64, u64, u64)) -> Audit {
+    let (shared, own) = if label.positive { (shared, own) } else { (0, 0) };
+    let precision = (own > 0).then(|| shared as f64 / own as f64);
+    Audit { dice: dasl_metrics::dice(shared, own, truth), precision }
 }
 
 /// What the engine wants to know of a prediction.
@@ -343,13 +361,12 @@ impl Learner for NetworkLearner<'_> {
             .map(|id| {
                 let Sample { scan, label } = sample(id)?;
                 let own = predict_sample(&segmenter, self.dataset, &scan, label)?;
-                let (shared, a, b) = match self.known(id)? {
+                let voxels = match self.known(id)? {
                     Known::Given(given) => compare_given(&own, &given),
                     Known::NoNodule => (0, own.voxels(), 0),
                     Known::Dataset | Known::Pseudo(_) => compare(&own, self.dataset, &scan, label)?,
                 };
-                let precision = (a > 0).then(|| shared as f64 / a as f64);
-                Ok(Audit { dice: dasl_metrics::dice(shared, a, b), precision })
+                Ok(audited(own_class(&own, self.class_of(id)), voxels))
             })
             .collect()
     }
@@ -399,5 +416,24 @@ impl Oracle for HiddenLabels<'_> {
             }
         };
         request.questions.iter().map(|q| answer(&q.sample)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pseudo_label_is_judged_by_its_class_too() {
+        let label = |positive| PseudoLabel { positive, loss: 0.0 };
+        let of = |positive, voxels| {
+            let Audit { dice, precision } = audited(label(positive), voxels);
+            (dice, precision)
+        };
+        assert_eq!(of(true, (10, 20, 20)), (0.5, Some(0.5)));
+        // That there is no nodule is right where there is none, whatever a mask would mark.
+        assert_eq!(of(false, (0, 20, 0)), (1.0, None));
+        assert_eq!(of(false, (10, 20, 20)), (0.0, None));
+        assert_eq!(of(true, (0, 20, 0)), (0.0, Some(0.0)));
     }
 }

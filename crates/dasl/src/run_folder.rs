@@ -92,11 +92,6 @@ impl RunFolder {
         self.root.join("learn")
     }
 
-    /// Whether the learning loop has begun.
-    pub fn has_rounds(&self) -> bool {
-        self.rounds().join("state.json").exists()
-    }
-
     /// What readers answered.
     pub fn annotations(&self) -> PathBuf {
         self.root.join("annotations")
@@ -132,7 +127,7 @@ impl RunFolder {
         write(&self.root.join("origin.json"), &serde_json::to_string_pretty(&origin)?)?;
         write(&self.split(), &serde_json::to_string_pretty(split)?)?;
         // Last: a folder with a configuration is a run.
-        write(&self.settings(), &toml::to_string_pretty(settings)?)
+        self.write_settings(settings)
     }
 
     /// Whether there is a run.
@@ -173,7 +168,34 @@ impl RunFolder {
         self.exists() && (self.log().exists() || self.checkpoint().exists())
     }
 
-    /// Whether the run that is there was made by `dasl learn`.
+    /// Replaces the configuration of the run that is there.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn write_settings(&self, settings: &Settings) -> Result<()> {
+        write(&self.settings(), &toml::to_string_pretty(settings)?)
+    }
+
+    /// Refuses to go on with a dataset whose voxels or nodules are not those that the run began with.
+    ///
+    /// # Errors
+    /// If it is one, or the run's origin can't be read.
+    pub fn check_dataset(&self, dataset: &Dataset) -> Result<()> {
+        let (own, given) = (self.read_origin()?.dataset, dataset.info());
+        let words = |info: &DatasetInfo| format!("{} mm, rule {}", info.spacing_mm, info.rule);
+        if words(&own) != words(given) {
+            bail!(
+                "{}: this run began with a dataset of {}, not of {}: give the same dataset, or \
+                 another --out",
+                self.root.display(),
+                words(&own),
+                words(given)
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether the run that is there was made by `dasl learn`: its loop has begun.
     pub fn is_learning(&self) -> bool {
         self.rounds().join("state.json").exists()
     }

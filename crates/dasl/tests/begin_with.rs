@@ -76,6 +76,26 @@ fn training_begins_with_the_given_network_also_when_it_was_killed_before_its_fir
 }
 
 #[test]
+fn learning_begins_with_the_given_network_also_where_nothing_is_annotated_first() {
+    let folder = folder("1");
+    let root = folder.path();
+    let settings = "--preset tiny --validation 0.25 --config @config.toml --initial 0 --budget 0";
+    run_in(root, &format!("learn @dataset {settings} --from built-in --out @run")).done();
+    let parsed = |name: &str| {
+        let path = root.join("run").join(name);
+        dasl_net::weights::parse(&read(&path), name).unwrap().0
+    };
+    let (given, result) = (parsed("initial.safetensors"), parsed("weights.safetensors"));
+    assert!(!given.is_empty() && given == result);
+
+    // A network that something else made is not written over, and a run goes on with its own data.
+    run_in(root, "export --out @exported").done();
+    run_in(root, &format!("learn @dataset {settings} --out @exported")).failed(&["exported"]);
+    run_in(root, "import lidc --spacing 2 @source --out @coarse").done();
+    run_in(root, "learn @coarse --out @run").failed(&["1 mm", "2 mm", "another --out"]);
+}
+
+#[test]
 fn rounds_that_train_anew_do_not_depend_on_the_rounds_before() {
     let folder = folder("1");
     let root = folder.path();

@@ -54,8 +54,7 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Outcome> {
     let split = Split::draw(&dataset, 0.2, args.seed)?;
     let folder = RunFolder::new(&out.join("run"));
     folder.create(&settings, &split, &dataset, args.seed, None)?;
-    let state =
-        learn(&dataset, &settings, &split, &folder, Device::flex(), None, &mut |_, _| Ok(()))?;
+    let state = learn(&dataset, &settings, &split, &folder, Device::flex(), None, &mut |_, _| {})?;
 
     say("segmenting scans it has not seen");
     let model = Model::of_run(&folder, &Device::flex())?;

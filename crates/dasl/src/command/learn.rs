@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use dasl_learn::sample::SampleId;
-use dasl_learn::state::RunState;
+use dasl_learn::state::{Phase, RunState};
 use dasl_learn::{Event, Observer, Run, Strategy};
 use dasl_net::Device;
 use dasl_volume::dataset::Dataset;
@@ -38,7 +38,7 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
     };
     let (settings, split) = begin(args, &folder, &dataset)?;
     let device = args.network.device.open()?;
-    let state = learn(&dataset, &settings, &split, &folder, device, None, &mut |_, _| Ok(()))?;
+    let state = learn(&dataset, &settings, &split, &folder, device, None, &mut |_, _| {})?;
     let waiting = Waiting::of(&state, &settings.learn.oracle);
     if json && waiting.is_none() {
         println!("{}", serde_json::to_string_pretty(&state.history)?);
@@ -58,15 +58,20 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
 /// A new run's settings and split, written down, or those of the run that goes on.
 fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Settings, Split)> {
     if folder.is_learning() {
-        let settings = folder.read_settings()?;
-        let there = &settings.learn.oracle;
-        if let Some(wanted) = args.oracle.clone().map(absolute).transpose()?
-            && wanted != *there
-        {
-            bail!(
+        folder.check_dataset(dataset)?;
+        let mut settings = folder.read_settings()?;
+        let there = &mut settings.learn.oracle;
+        match args.oracle.clone().map(absolute).transpose()? {
+            Some(wanted) if wanted == *there => {}
+            Some(OracleChoice::Queue(moved)) if matches!(there, OracleChoice::Queue(_)) => {
+                *there = OracleChoice::Queue(moved);
+                folder.write_settings(&settings)?;
+            }
+            Some(wanted) => bail!(
                 "{}: this run's oracle is {there}, not {wanted}: give the same, or another --out",
                 folder.root().display()
-            );
+            ),
+            None => {}
         }
         eprintln!(
             "going on with the run in {}; the settings written there hold",
@@ -74,8 +79,11 @@ fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Set
         );
         return Ok((settings, folder.read_split()?));
     }
-    if folder.is_training() {
-        bail!("{} holds a run of `dasl train`: name another --out", folder.root().display());
+    if folder.is_training() || folder.weights().exists() {
+        bail!(
+            "{} holds a network that `dasl learn` has not made: name another --out",
+            folder.root().display()
+        );
     }
     let New { mut settings, split, start } = resolve(&args.network, dataset)?;
     override_engine(&mut settings, args)?;
@@ -94,6 +102,12 @@ fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Set
         );
     }
     warn_if_all_are_initial(settings.learn.engine.initial, samples);
+    if settings.learn.engine.patience.is_some() && split.validation.is_empty() {
+        bail!(
+            "learn.engine.patience needs scores, and there is nothing to validate on: leave it out, \
+             or add annotated scans of two patients and more"
+        );
+    }
     folder.create(&settings, &split, dataset, args.network.new_seed(), start.as_ref())?;
     Ok((settings, split))
 }
@@ -156,7 +170,7 @@ fn strategies() -> String {
 
 /// Begins the loop, or goes on with it, to its end or until it waits for a reader; leaves the best
 /// round's weights as the run's. `begun` is the initial training, where another run has done it;
-/// `timed` hears of each round's end and the seconds it took in this process.
+/// `timed` hears of each round that this process did from its first step to its last.
 ///
 /// # Errors
 /// As [`run`].
@@ -170,26 +184,28 @@ pub fn learn(
     timed: Timed<'_>,
 ) -> Result<RunState> {
     let rounds = folder.rounds();
-    let mut run = if folder.has_rounds() {
+    let mut run = if folder.is_learning() {
         Run::open(&rounds)?
     } else {
         let pool = pool(settings, split).map(|s| SampleId::from(s.name())).collect();
         Run::create(&rounds, settings.learn.engine.clone(), pool, Vec::new())?
     };
     let seed = run.state().config.seed;
+    // A round that another process began has taken longer than it takes here.
+    let whole = matches!(run.state().phase, Phase::Start | Phase::Predict);
     let queue_device = device.clone();
     let mut learner = NetworkLearner::new(dataset, settings.clone(), split, seed, device);
-    learner.start = folder.read_initial()?;
+    if let Some(weights) = folder.read_initial()? {
+        learner.begin_with(weights)?;
+    }
     learner.begun = begun;
     learner.progress = bar("learn", 1);
     let progress = learner.progress.clone();
-    let mut watcher = Watcher { progress, begun: Instant::now(), timed, failure: None };
+    let mut watcher = Watcher { progress, begun: None, whole, timed };
     match &settings.learn.oracle {
         OracleChoice::Labels => {
             let mut oracle = HiddenLabels::new(dataset, split);
-            let advanced = run.advance(&mut learner, &mut oracle, &mut watcher);
-            watcher.failure.take().map_or(Ok(()), Err)?;
-            advanced?;
+            run.advance(&mut learner, &mut oracle, &mut watcher)?;
         }
         OracleChoice::Queue(queue) => {
             let store = AnnotationStore::new(&folder.annotations());
@@ -200,7 +216,6 @@ pub fn learn(
             let advanced = run.advance(&mut learner, &mut oracle, &mut watcher);
             watcher.progress.finish_and_clear();
             oracle.notes.iter().for_each(|note| eprintln!("{note}"));
-            watcher.failure.take().map_or(Ok(()), Err)?;
             advanced?;
         }
     }
@@ -220,21 +235,23 @@ fn publish(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Hears of the end of a round (its number) and the seconds it took.
-pub type Timed<'a> = &'a mut dyn FnMut(usize, f64) -> Result<()>;
+pub type Timed<'a> = &'a mut dyn FnMut(usize, f64);
 
 struct Watcher<'a> {
     progress: ProgressBar,
-    begun: Instant,
+    /// When the round began; `None` if that was in another process.
+    begun: Option<Instant>,
+    /// Whether the next round to begin is one from its first step on.
+    whole: bool,
     timed: Timed<'a>,
-    /// Why `timed` failed.
-    failure: Option<anyhow::Error>,
 }
 
 impl Observer for Watcher<'_> {
     fn event(&mut self, event: &Event<'_>) -> ControlFlow<()> {
         match event {
             Event::Round { round, kind, .. } => {
-                self.begun = Instant::now();
+                self.begun = self.whole.then(Instant::now);
+                self.whole = true;
                 self.progress.set_prefix(format!("round {round} {kind}"));
             }
             Event::Predicted { done, of } => {
@@ -255,9 +272,8 @@ impl Observer for Watcher<'_> {
                     record.annotated,
                     record.pseudo
                 );
-                if let Err(error) = (self.timed)(record.round, self.begun.elapsed().as_secs_f64()) {
-                    self.failure = Some(error);
-                    return ControlFlow::Break(());
+                if let Some(begun) = self.begun {
+                    (self.timed)(record.round, begun.elapsed().as_secs_f64());
                 }
             }
             _ => {}

@@ -66,6 +66,7 @@ fn begin(
         bail!("{root} holds a run of `dasl learn`: name another --out");
     }
     if args.resume && folder.exists() {
+        folder.check_dataset(dataset)?;
         let (settings, seed) = (folder.read_settings()?, folder.read_origin()?.seed);
         let asked = &args.network;
         let given = asked.preset.is_some() || asked.config.is_some() || asked.from.is_some();
