@@ -72,6 +72,14 @@ impl AnnotationStore {
         self.remove(&self.declined_path(id))
     }
 
+    /// Keeps the annotation that another run has of a sample.
+    ///
+    /// # Errors
+    /// If it can't be read or written.
+    pub fn take_over(&self, other: &Self, id: &str) -> Result<(), AnnotationError> {
+        self.keep(id, &nifti::read_labels(&other.path(id))?)
+    }
+
     /// Keeps that a reader could not judge a sample.
     ///
     /// # Errors

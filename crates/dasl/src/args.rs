@@ -303,6 +303,10 @@ pub struct LearnArgs {
     /// person, who answers in that folder) [default: labels]
     #[arg(long)]
     pub oracle: Option<OracleChoice>,
+    /// Run of `dasl learn` whose reader's answers are known from the beginning: they count towards
+    /// --initial and cost no budget; with --oracle queue:DIR
+    #[arg(long, value_name = "RUN")]
+    pub annotations: Option<PathBuf>,
     #[command(flatten)]
     pub network: NetworkArgs,
     /// Samples annotated before the first round [default: 50]

@@ -65,9 +65,13 @@ impl Reader {
     }
 
     fn learn_with(&self, oracle: &str) -> Ran {
+        self.learn_more(oracle, &[])
+    }
+
+    fn learn_more(&self, oracle: &str, more: &[&str]) -> Ran {
         let Bench { dataset, config, .. } = bench();
         let out = self.run_folder();
-        run([
+        let words = [
             "learn",
             text(dataset),
             "--out",
@@ -86,7 +90,8 @@ impl Reader {
             self.initial,
             "--sequence",
             self.sequence,
-        ])
+        ];
+        run(words.iter().chain(more))
     }
 
     /// The samples asked for, by name, with their questions.
@@ -260,6 +265,8 @@ fn a_reader_with_little_time_and_wrong_files() {
     // The queue may move, and then is asked into; the oracle of a run stays what it is.
     fs::rename(reader.queue(), reader.folder.path().join("moved")).unwrap();
     fails(&reader.learn_with("labels"), &["oracle is queue:", "not labels"]);
+    let queue = format!("queue:{}", text(&reader.queue()));
+    fails(&reader.learn_more(&queue, &["--budget", "9"]), &["another --initial", "--out"]);
     reader.learn_with(&format!("queue:{}", text(&reader.folder.path().join("moved")))).done();
     let status = run(["learn", "status", text(&reader.run_folder())]).done();
     assert!(status.out.contains("nothing: the sequence is done"), "{}", status.out);
@@ -297,6 +304,22 @@ fn a_reader_with_little_time_and_wrong_files() {
     };
     assert_eq!(reader.ledger(), swift.ledger());
     assert!(weights(&reader, 1) == weights(&swift, 1));
+
+    // Answers of a run are known to the next: with all five it trains at once and goes on asking.
+    let next = Reader::new("5", "al");
+    let queue = format!("queue:{}", text(&next.queue()));
+    let from = reader.run_folder();
+    let ran = next.learn_more(&queue, &["--annotations", text(&from)]);
+    waits(&ran, &["waiting for 2 of 2"]);
+    assert!(ran.err.contains("5 answers are known from"), "{}", ran.err);
+    let ledger = next.ledger();
+    assert!(ledger.iter().all(|e| e["event"] == "given" && e["label"] == "given:queue"));
+    assert_eq!(ledger.len(), 5);
+    let of_nobody = Reader::new("5", "al");
+    let ran = of_nobody.learn_more(&queue, &["--annotations", text(&bench().dataset)]);
+    fails(&ran, &["is no run of dasl"]);
+    let ran = of_nobody.learn_more("labels", &["--annotations", text(&from)]);
+    fails(&ran, &["--oracle queue:DIR"]);
 
     // And other answers to another network: they are what is trained on, not the dataset's labels.
     let other = Reader::new("3", "al");

@@ -4,27 +4,30 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail};
-use dasl_learn::sample::SampleId;
+use anyhow::{Context, Result, bail};
+use dasl_learn::sample::{AnnotatedSample, SampleId};
 use dasl_learn::state::{Phase, RunState};
-use dasl_learn::{Event, Observer, Run, Strategy};
+use dasl_learn::{Event, Observer, Run};
 use dasl_net::Device;
 use dasl_volume::dataset::Dataset;
 use indicatif::ProgressBar;
 
 use super::status::{self, Waiting, rounds};
-use super::train::{New, resolve};
 use crate::Outcome;
 use crate::annotation_store::AnnotationStore;
 use crate::args::{LearnArgs, LearnWhat};
 use crate::config_file::Settings;
-use crate::curriculum;
 use crate::network_learner::{Begun, HiddenLabels, NetworkLearner, ROUND_WEIGHTS};
 use crate::oracle_choice::OracleChoice;
 use crate::progress::bar;
 use crate::queue::QueueOracle;
 use crate::run_folder::RunFolder;
 use crate::split::{Sample, Split};
+
+mod begin;
+
+pub use begin::warn_if_all_are_initial;
+use begin::{begin, pool};
 
 /// Runs the command.
 ///
@@ -55,119 +58,6 @@ pub fn run(args: &LearnArgs, json: bool) -> Result<Outcome> {
     Ok(Outcome::Waiting)
 }
 
-/// A new run's settings and split, written down, or those of the run that goes on.
-fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Settings, Split)> {
-    if folder.is_learning() {
-        folder.check_dataset(dataset)?;
-        let mut settings = folder.read_settings()?;
-        let there = &mut settings.learn.oracle;
-        match args.oracle.clone().map(absolute).transpose()? {
-            Some(wanted) if wanted == *there => {}
-            Some(OracleChoice::Queue(moved)) if matches!(there, OracleChoice::Queue(_)) => {
-                *there = OracleChoice::Queue(moved);
-                folder.write_settings(&settings)?;
-            }
-            Some(wanted) => bail!(
-                "{}: this run's oracle is {there}, not {wanted}: give the same, or another --out",
-                folder.root().display()
-            ),
-            None => {}
-        }
-        eprintln!(
-            "going on with the run in {}; the settings written there hold",
-            folder.root().display()
-        );
-        return Ok((settings, folder.read_split()?));
-    }
-    if folder.is_training() || folder.weights().exists() {
-        bail!(
-            "{} holds a network that `dasl learn` has not made: name another --out",
-            folder.root().display()
-        );
-    }
-    let New { mut settings, split, start } = resolve(&args.network, dataset)?;
-    override_engine(&mut settings, args)?;
-    if let Some(oracle) = &args.oracle {
-        settings.learn.oracle = oracle.clone();
-    }
-    settings.learn.oracle = absolute(settings.learn.oracle)?;
-    if let Some(path) = &args.curriculum {
-        settings.learn.engine.curriculum = curriculum::read(path, dataset)?;
-    }
-    let samples = pool(&settings, &split).count();
-    if samples == 0 && !split.candidates.is_empty() {
-        bail!(
-            "nobody has annotated the dataset's nodules, which --oracle labels would reveal: ask a \
-             reader with --oracle queue:DIR"
-        );
-    }
-    warn_if_all_are_initial(settings.learn.engine.initial, samples);
-    if settings.learn.engine.patience.is_some() && split.validation.is_empty() {
-        bail!(
-            "learn.engine.patience needs scores, and there is nothing to validate on: leave it out, \
-             or add annotated scans of two patients and more"
-        );
-    }
-    folder.create(&settings, &split, dataset, args.network.new_seed(), start.as_ref())?;
-    Ok((settings, split))
-}
-
-/// The folder of a queue from the root on: the run may go on from another folder.
-fn absolute(oracle: OracleChoice) -> Result<OracleChoice> {
-    Ok(match oracle {
-        OracleChoice::Queue(folder) => OracleChoice::Queue(std::path::absolute(folder)?),
-        OracleChoice::Labels => oracle,
-    })
-}
-
-/// The command line's values in place of the configuration's.
-fn override_engine(settings: &mut Settings, args: &LearnArgs) -> Result<()> {
-    let engine = &mut settings.learn.engine;
-    engine.seed = args.network.new_seed();
-    if let Some(initial) = args.initial {
-        engine.initial = initial;
-    }
-    if let Some(sequence) = &args.sequence {
-        engine.sequence = sequence.parse()?;
-    }
-    if let Some(strategy) = &args.strategy {
-        let value = serde_json::Value::String(strategy.clone());
-        engine.strategy = serde_json::from_value(value)
-            .map_err(|_| anyhow!("--strategy {strategy}: choose {}", strategies()))?;
-    }
-    if args.budget.is_some() {
-        engine.budget = args.budget;
-    }
-    engine.check()?;
-    Ok(())
-}
-
-/// The samples that may be asked about.
-fn pool<'a>(settings: &Settings, split: &'a Split) -> impl Iterator<Item = &'a Sample> {
-    // Of a candidate there is no label that a simulated reader could reveal.
-    let asked = match settings.learn.oracle {
-        OracleChoice::Queue(_) => &split.candidates[..],
-        OracleChoice::Labels => &[],
-    };
-    split.train.iter().chain(asked)
-}
-
-/// Says if annotating the initial set leaves nothing to choose from.
-pub fn warn_if_all_are_initial(initial: usize, pool: usize) {
-    if initial >= pool {
-        tracing::warn!(
-            "the initial set, of {initial}, takes all {pool} samples: no active and no self-paced \
-             round will follow; give a smaller --initial"
-        );
-    }
-}
-
-/// The names of all strategies.
-fn strategies() -> String {
-    let name = |s: &Strategy| serde_json::to_value(s).ok()?.as_str().map(str::to_owned);
-    Strategy::ALL.iter().filter_map(name).collect::<Vec<_>>().join(", ")
-}
-
 /// Begins the loop, or goes on with it, to its end or until it waits for a reader; leaves the best
 /// round's weights as the run's. `begun` is the initial training, where another run has done it;
 /// `timed` hears of each round that this process did from its first step to its last.
@@ -187,8 +77,13 @@ pub fn learn(
     let mut run = if folder.is_learning() {
         Run::open(&rounds)?
     } else {
-        let pool = pool(settings, split).map(|s| SampleId::from(s.name())).collect();
-        Run::create(&rounds, settings.learn.engine.clone(), pool, Vec::new())?
+        let known = AnnotationStore::new(&folder.annotations());
+        let names = pool(settings, split).map(Sample::name);
+        let (given, pool): (Vec<_>, Vec<_>) = names.partition(|name| known.has(name));
+        let given =
+            given.into_iter().map(|name| AnnotatedSample { id: name.into(), by: "queue".into() });
+        let pool = pool.into_iter().map(SampleId::from).collect();
+        Run::create(&rounds, settings.learn.engine.clone(), pool, given.collect())?
     };
     let seed = run.state().config.seed;
     // A round that another process began has taken longer than it takes here.
