@@ -375,7 +375,7 @@ pub struct SegmentArgs {
     /// settings are skipped, with others they are done anew
     #[arg(long)]
     pub out: PathBuf,
-    /// Objectness from which a proposal is a nodule [default: the run's, 0.5]
+    /// Objectness from which a proposal is a nodule [default: the network's; that in the binary has 0.9]
     #[arg(long, value_parser = share)]
     pub threshold: Option<f64>,
     /// Diameter, of the sphere of equal volume, below which a nodule is dropped
