@@ -23,6 +23,7 @@ mod report;
 mod run_folder;
 mod scan_list;
 mod scan_name;
+mod scan_size;
 mod segmented_folder;
 mod shard;
 mod split;

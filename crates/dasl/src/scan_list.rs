@@ -44,7 +44,11 @@ impl ScanList {
             let (place, modality) = (src.display().to_string(), modalities.join(", "));
             bail!(DicomError::NotCt { place, modality });
         }
-        Ok(Self { series: without_localizers(ct), images, spoiled: Spoiled::new(found.unreadable) })
+        Ok(Self {
+            series: without_localizers(ct),
+            images,
+            spoiled: Spoiled::new(found.unreadable, found.unlisted),
+        })
     }
 }
 
@@ -64,7 +68,12 @@ fn without_localizers(series: Vec<SeriesFiles>) -> Vec<SeriesFiles> {
 fn image_files(src: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(src).follow_links(true).sort_by_file_name() {
-        let entry = entry.with_context(|| src.display().to_string())?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            // The list of series names it.
+            Err(error) if error.depth() > 0 => continue,
+            Err(error) => return Err(error).with_context(|| src.display().to_string()),
+        };
         let is_image = entry.file_type().is_file() && Format::of(entry.path()).is_some();
         // What is named itself is meant.
         let found = entry.depth() > 0 && is_label_map(entry.path());

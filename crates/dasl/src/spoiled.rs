@@ -6,22 +6,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use dasl_volume::dicom::SeriesFiles;
 
-/// Files that can't be read, with the reason.
+/// What can't be read, with the reason.
 pub struct Spoiled {
-    /// Reason by file.
+    /// Reason by file or folder.
     pub files: BTreeMap<PathBuf, String>,
     folders: BTreeMap<PathBuf, (PathBuf, String)>,
 }
 
 impl Spoiled {
-    /// As [`dasl_volume::dicom::find_series`] lists them.
-    pub fn new(files: Vec<(PathBuf, String)>) -> Self {
+    /// As [`dasl_volume::dicom::find_series`] lists them: files, and what leads nowhere, which spoils
+    /// nothing beside it.
+    pub fn new(files: Vec<(PathBuf, String)>, unlisted: Vec<(PathBuf, String)>) -> Self {
         let mut folders = BTreeMap::new();
         for (file, why) in &files {
             let folder = file.parent().unwrap_or(file).to_path_buf();
             folders.entry(folder).or_insert_with(|| (file.clone(), why.clone()));
         }
-        Self { files: files.into_iter().collect(), folders }
+        Self { files: files.into_iter().chain(unlisted).collect(), folders }
     }
 }
 

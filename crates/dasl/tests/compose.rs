@@ -46,6 +46,7 @@ fn record(id: &str, shape: [usize; 3], spacing_mm: f64, nodules: Vec<NoduleRecor
         candidates: Vec::new(),
         notes: Vec::new(),
         source: Vec::new(),
+        series_files: 0,
         composed: None,
     }
 }

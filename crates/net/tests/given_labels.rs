@@ -57,6 +57,7 @@ fn dataset_with(folder: &std::path::Path, nodule_at: std::ops::Range<usize>) -> 
         candidates: Vec::new(),
         notes: Vec::new(),
         source: Vec::new(),
+        series_files: 0,
         composed: None,
     };
     let (first, size) = sample_box(&record, 1, config().patch);

@@ -180,13 +180,14 @@ impl Dataset {
         }
         let folder = self.folder(id);
         let record: ScanRecord = read_json(&folder.join("scan.json"))?;
-        let array = |name, shape| StoredArray::open(&folder, id, name, shape);
+        let array = |name, shape, something| StoredArray::open(&folder, id, name, shape, something);
+        let nodules = !record.nodules.is_empty();
         let (grid, native) = (record.geometry.shape, record.native_geometry.shape);
         let scan = Arc::new(OpenScan {
-            ct: array("ct", grid)?,
-            labels: array("labels", grid)?,
-            lung: array("lung", grid)?,
-            native_labels: array("native_labels", native)?,
+            ct: array("ct", grid, true)?,
+            labels: array("labels", grid, nodules)?,
+            lung: array("lung", grid, false)?,
+            native_labels: array("native_labels", native, nodules)?,
             record,
         });
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);

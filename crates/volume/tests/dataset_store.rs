@@ -50,6 +50,7 @@ fn scan(id: &str) -> (ScanRecord, ScanArrays) {
         candidates: Vec::new(),
         notes: vec!["a scout was left out".into()],
         source: vec![SourceFile { path: "a/1.dcm".into(), sha256: "00".into() }],
+        series_files: 1,
         composed: None,
     };
     let ct = Array3::from_shape_fn(SHAPE, |(z, y, x)| {
@@ -250,6 +251,19 @@ fn what_a_dead_process_left_is_removed_and_what_it_was_replacing_put_back() {
     std::fs::create_dir(at("scans/.old-A")).unwrap();
     DatasetWriter::create_or_open(folder.path(), &info()).unwrap();
     assert_eq!(std::fs::read_dir(at("scans")).unwrap().count(), 1);
+}
+
+#[test]
+fn voxels_that_are_gone_are_not_air() {
+    let (folder, dataset, _) = with_scan();
+    drop(dataset);
+    for array in ["labels", "ct"] {
+        std::fs::remove_file(folder.path().join("scans/A").join(array).join("c/0/0/0")).unwrap();
+        let dataset = Dataset::open(folder.path()).unwrap();
+        let error = dataset.read_ct("A", [0; 3], [2; 3]).unwrap_err().to_string();
+        assert!(error.contains(array) && error.contains("is missing"), "{error}");
+        assert!(error.contains("remove scans/A"), "{error}");
+    }
 }
 
 #[test]

@@ -41,6 +41,12 @@ pub fn run(args: &ComposeArgs, json: bool) -> Result<Outcome> {
     }
     let nodules = Dataset::open(&args.nodules)?;
     let backgrounds = Dataset::open(&args.backgrounds)?;
+    let same = |source: &Path| args.out.canonicalize().ok().zip(source.canonicalize().ok());
+    for source in [&args.nodules, &args.backgrounds] {
+        if same(source).is_some_and(|(out, source)| out == source) {
+            bail!("--out {} is what is composed of: name another folder", args.out.display());
+        }
+    }
     check_together(&nodules, &backgrounds)?;
     let excluded = match &args.exclude {
         Some(file) => known_scans(excluded::read(file)?, &backgrounds, file)?,
@@ -302,6 +308,7 @@ impl Job<'_> {
             candidates: Vec::new(),
             notes: background.notes.clone(),
             source: background.source.clone(),
+            series_files: background.series_files,
             composed: Some(composed),
         };
         let arrays = ScanArrays {

@@ -8,7 +8,7 @@ use dasl_lidc::{Reading, Rule, XmlKind, ignored, label_map, nodules, read_xml};
 use dasl_volume::dataset::{DatasetWriter, IgnoredRecord, ScanRecord};
 use dasl_volume::dicom::{CtScan, SeriesFiles, find_series, read_series};
 
-use super::import_series::{free_name, patients_with_several};
+use super::import_series::{Known, free_name, patient, patients_with_several};
 use super::imported::{Imported, Item};
 use super::prepare::{NoduleFacts, Source, add, hashed, open};
 use crate::Outcome;
@@ -31,7 +31,8 @@ pub fn run(args: &ImportLidcArgs, json: bool) -> Result<Outcome> {
 pub fn import(src: &Path, out: &Path, rule: Rule, spacing_mm: f64) -> Result<Imported> {
     let found = find_series(src)?;
     let mut imported = Imported::into(open(out, spacing_mm, &rule.to_string())?);
-    let mut spoiled = Spoiled::new(found.unreadable);
+    let mut known = Known::of(imported.dataset())?;
+    let mut spoiled = Spoiled::new(found.unreadable, found.unlisted);
     let series: BTreeSet<&str> = found.series.iter().map(|s| s.series_uid.as_str()).collect();
     let (readings, mut strange) = readings(&found.xml, &series);
     let several = patients_with_several(&found.series);
@@ -40,13 +41,14 @@ pub fn import(src: &Path, out: &Path, rule: Rule, spacing_mm: f64) -> Result<Imp
         progress.set_message(files.patient_id.clone());
         let several = several.contains(files.patient_id.as_str());
         let (dataset, reading) = (imported.dataset(), readings.get(&files.series_uid));
-        let record = free_name(dataset, files, several, true).and_then(|name| {
+        let record = free_name(dataset, &known, files, several, true).and_then(|name| {
             let Some(name) = name else { return Ok(None) };
             whole_series(files, &mut spoiled)?;
             let ct = read_series(files)?;
             let reading = reading.ok_or_else(|| no_reading(files, &mut strange))?;
-            scan(ct, &name, reading, rule, src, dataset).map(Some)
+            scan(files, ct, &name, reading, rule, src, dataset).map(Some)
         });
+        record.iter().flatten().for_each(|record| known.add(record));
         let xml = reading.map(|(xml, _)| xml.as_path());
         imported.note(&Item::series(files, xml)?, record)?;
         progress.inc(1);
@@ -109,6 +111,7 @@ fn readings(xml: &[PathBuf], series: &BTreeSet<&str>) -> (Readings, BTreeMap<Pat
 }
 
 fn scan(
+    files: &SeriesFiles,
     scan: CtScan,
     name: &str,
     (xml, reading): &(PathBuf, Reading),
@@ -116,7 +119,9 @@ fn scan(
     src: &Path,
     dataset: &DatasetWriter,
 ) -> Result<ScanRecord> {
-    let thickness = scan.slice_thickness_mm.unwrap_or(scan.volume.geometry.spacing_mm[0]);
+    // Some headers say 0.
+    let thickness = scan.slice_thickness_mm.filter(|mm| *mm > 0.0);
+    let thickness = thickness.unwrap_or(scan.volume.geometry.spacing_mm[0]);
     let found = nodules(reading, &scan.volume.geometry, thickness, rule)
         .with_context(|| xml.display().to_string())?;
     let labels = label_map(&found, &scan.volume.geometry);
@@ -136,18 +141,20 @@ fn scan(
     });
     let mut sources = scan.source.clone();
     sources.push(xml.clone());
+    let (patient_id, note) = patient(files);
     let source = Source {
         scan_id: name.into(),
-        patient_id: scan.patient_id,
+        patient_id,
         series_uid: scan.series_uid,
         ct: scan.volume,
         labels,
         annotated: true,
         nodules: facts.collect(),
         ignored: ignored.collect(),
-        notes: scan.notes,
+        notes: scan.notes.into_iter().chain(note).collect(),
         whole: true,
         files: hashed(src, &sources)?,
+        series_files: files.files.len(),
     };
     add(dataset, &source)
 }

@@ -34,7 +34,12 @@ pub fn run(args: &ImportLuna16Args, json: bool) -> Result<Outcome> {
     let nodules = by_series(&files.table("annotations.csv")?)?;
     let excluded = match files.table("annotations_excluded.csv") {
         Ok(path) => by_series(&path)?,
-        Err(_) => BTreeMap::new(),
+        Err(error) => {
+            tracing::warn!(
+                "{error:#}: without it findings that LUNA16 does not count are background"
+            );
+            BTreeMap::new()
+        }
     };
     let scans: Vec<&PathBuf> = files.scans.iter().filter(|scan| args.takes(scan)).collect();
     if scans.is_empty() {
@@ -74,7 +79,14 @@ impl Files {
     fn find(root: &Path) -> Result<Self> {
         let mut found = Self { root: root.to_path_buf(), scans: Vec::new(), tables: Vec::new() };
         for entry in walkdir::WalkDir::new(root).follow_links(true).sort_by_file_name() {
-            let path = entry.with_context(|| root.display().to_string())?.into_path();
+            let path = match entry {
+                Ok(entry) => entry.into_path(),
+                Err(error) if error.depth() > 0 => {
+                    tracing::warn!("left out: {error}");
+                    continue;
+                }
+                Err(error) => return Err(error).with_context(|| root.display().to_string()),
+            };
             match path.extension().and_then(|e| e.to_str()) {
                 Some("mhd") => found.scans.push(path),
                 Some("csv") => found.tables.push(path),
@@ -143,7 +155,7 @@ fn scan(
     let subset = path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
     let source = Source {
         scan_id: series.into(),
-        // LUNA16 does not say whose scan it is; no patient has two in it.
+        // LUNA16 does not say whose scan it is; of one patient, LIDC-IDRI-0332, it has two.
         patient_id: series.into(),
         series_uid: series.into(),
         labels,
@@ -153,6 +165,7 @@ fn scan(
         notes: subset.into_iter().map(|name| format!("LUNA16 {name}")).collect(),
         whole: true,
         files: hashed(src, &image_file::files(path)?)?,
+        series_files: 0,
         ct,
     };
     add(dataset, &source)

@@ -8,7 +8,7 @@ use dasl_volume::dataset::{DatasetWriter, NO_RULE, ScanRecord};
 use dasl_volume::dicom::{SeriesFiles, read_series};
 use dasl_volume::image_file;
 
-use super::import_series::{free_name, patients_with_several};
+use super::import_series::{Known, free_name, patient, patients_with_several};
 use super::imported::{Imported, Item};
 use super::prepare::{Source, add, hashed, open};
 use crate::Outcome;
@@ -26,17 +26,19 @@ use crate::spoiled::whole_series;
 pub fn run(args: &ImportScansArgs, json: bool) -> Result<Outcome> {
     let ScanList { series, images, mut spoiled } = ScanList::of(&args.src)?;
     let mut imported = Imported::into(open(&args.out, args.spacing, NO_RULE)?);
+    let mut known = Known::of(imported.dataset())?;
     let several = patients_with_several(&series);
     let progress = bar("import", (series.len() + images.len()) as u64);
     for files in &series {
         progress.set_message(files.patient_id.clone());
         let several = several.contains(files.patient_id.as_str());
         let dataset = imported.dataset();
-        let record = free_name(dataset, files, several, false).and_then(|name| {
+        let record = free_name(dataset, &known, files, several, false).and_then(|name| {
             let Some(name) = name else { return Ok(None) };
             whole_series(files, &mut spoiled)?;
             series_scan(&args.src, files, name, dataset).map(Some)
         });
+        record.iter().flatten().for_each(|record| known.add(record));
         imported.note(&Item::series(files, [])?, record)?;
         progress.inc(1);
     }
@@ -60,12 +62,14 @@ fn series_scan(
     dataset: &DatasetWriter,
 ) -> Result<ScanRecord> {
     let scan = read_series(files)?;
+    let (patient_id, note) = patient(files);
     let source = Source {
         scan_id: name,
-        patient_id: scan.patient_id,
+        patient_id,
         series_uid: scan.series_uid,
         files: hashed(src, &scan.source)?,
-        notes: scan.notes,
+        series_files: files.files.len(),
+        notes: scan.notes.into_iter().chain(note).collect(),
         ..Source::unannotated(scan.volume)
     };
     add(dataset, &source)
@@ -112,6 +116,7 @@ impl Source {
             notes: Vec::new(),
             whole: true,
             files: Vec::new(),
+            series_files: 0,
         }
     }
 }

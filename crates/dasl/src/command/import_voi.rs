@@ -76,5 +76,6 @@ fn source(voi: dasl_lidc::voi::Voi) -> Source {
         notes: Vec::new(),
         whole: false,
         files: Vec::new(),
+        series_files: 0,
     }
 }

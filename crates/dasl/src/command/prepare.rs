@@ -13,8 +13,8 @@ use dasl_volume::{CtVolume, LabelVolume, PointMm};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::hounsfield;
 use crate::out_folder::{self, Kind};
+use crate::{hounsfield, scan_size};
 
 /// What is known of a nodule beside its voxels.
 pub struct NoduleFacts {
@@ -54,7 +54,12 @@ pub struct Source {
     pub whole: bool,
     /// The files it was read from, relative to the import's root.
     pub files: Vec<SourceFile>,
+    /// Files of its series, those that were left out included; 0 if it is of none.
+    pub series_files: usize,
 }
+
+/// The kind of a place where a nodule is known that no voxel of the dataset shows.
+const LOST: &str = "lost";
 
 /// Opens a dataset to add to.
 ///
@@ -75,14 +80,16 @@ pub fn open(out: &Path, spacing_mm: f64, rule: &str) -> Result<DatasetWriter> {
 /// Resamples a scan, finds its lungs and writes it.
 ///
 /// # Errors
-/// If a whole scan's values are no Hounsfield units, or the dataset can't be written.
+/// If a whole scan's values are no Hounsfield units, it is larger than any patient, or the dataset can't
+/// be written.
 pub fn add(dataset: &DatasetWriter, source: &Source) -> Result<ScanRecord> {
     if source.whole {
         hounsfield::check(&source.ct)?;
     }
     let spacing = dataset.info().spacing_mm;
     let native = source.ct.geometry;
-    let grid = native.with_spacing([spacing; 3]);
+    let grid = native.axial_order().with_spacing([spacing; 3]);
+    scan_size::check(&grid)?;
     let ct = resample_ct(&source.ct, &grid);
     let labels = resample_labels(&source.labels, &grid);
     let mut notes = source.notes.clone();
@@ -99,11 +106,23 @@ pub fn add(dataset: &DatasetWriter, source: &Source) -> Result<ScanRecord> {
     };
     let boxes = boxes(&labels);
     let native_voxels = counts(&source.labels);
-    let nodules = source.nodules.iter().filter_map(|facts| {
-        let (low, high) = *boxes.get(&facts.label)?;
-        let voxels = *native_voxels.get(&facts.label)?;
+    let (mut nodules, mut ignored) = (Vec::new(), source.ignored.clone());
+    for facts in &source.nodules {
+        let seen = boxes.get(&facts.label).zip(native_voxels.get(&facts.label));
+        let Some((&(low, high), &voxels)) = seen else {
+            let PointMm { x, y, z } = facts.center_mm;
+            let note = format!(
+                "the nodule at ({x:.1}, {y:.1}, {z:.1}) mm has no voxel on this grid: it is no \
+                 sample, and a mark there does not count"
+            );
+            tracing::warn!("{}: {note}", source.scan_id);
+            notes.push(note);
+            let (kind, center_mm) = (LOST.to_string(), facts.center_mm);
+            ignored.push(IgnoredRecord { kind, center_mm, diameter_mm: 0.0 });
+            continue;
+        };
         let volume_mm3 = voxels as f64 * native.voxel_mm3();
-        Some(NoduleRecord {
+        nodules.push(NoduleRecord {
             label: facts.label,
             readers: facts.readers,
             center_mm: facts.center_mm,
@@ -114,8 +133,11 @@ pub fn add(dataset: &DatasetWriter, source: &Source) -> Result<ScanRecord> {
             box_shape: [0, 1, 2].map(|a| high[a] - low[a] + 1),
             malignancy: facts.malignancy.clone(),
             texture: facts.texture.clone(),
-        })
-    });
+        });
+    }
+    let known = |label: u16| if nodules.iter().any(|n| n.label == label) { label } else { 0 };
+    let native_labels = source.labels.voxels.mapv(known);
+    let labels = labels.voxels.mapv(known);
     let record = ScanRecord {
         scan_id: source.scan_id.clone(),
         patient_id: source.patient_id.clone(),
@@ -125,19 +147,15 @@ pub fn add(dataset: &DatasetWriter, source: &Source) -> Result<ScanRecord> {
         lung_sure,
         whole: source.whole,
         annotated: source.annotated,
-        nodules: nodules.collect(),
-        ignored: source.ignored.clone(),
+        nodules,
+        ignored,
         candidates: Vec::new(),
         notes,
         source: source.files.clone(),
+        series_files: source.series_files,
         composed: None,
     };
-    let arrays = ScanArrays {
-        ct: ct.voxels,
-        labels: labels.voxels,
-        lung,
-        native_labels: source.labels.voxels.clone(),
-    };
+    let arrays = ScanArrays { ct: ct.voxels, labels, lung, native_labels };
     dataset.write_scan(&record, &arrays)?;
     Ok(record)
 }
@@ -177,7 +195,10 @@ pub fn hashed(root: &Path, files: &[PathBuf]) -> Result<Vec<SourceFile>> {
         .map(|file| {
             let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
             let sha256 = format!("{:x}", Sha256::digest(&bytes));
-            let path = file.strip_prefix(root).unwrap_or(file).display().to_string();
+            let below = file.strip_prefix(root).unwrap_or(file);
+            // The root may be the file itself.
+            let named = if below.as_os_str().is_empty() { file.file_name() } else { None };
+            let path = named.map_or(below, Path::new).display().to_string();
             Ok(SourceFile { path, sha256 })
         })
         .collect()

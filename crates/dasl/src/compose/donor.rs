@@ -79,7 +79,7 @@ impl Donor {
         let ct = dataset.read_ct(scan_id, block.start, block.shape())?;
         let labels = dataset.read_labels(scan_id, block.start, block.shape())?;
         let mask = labels.mapv(|l| l == label);
-        let slice_mm = scan.native_geometry.spacing_mm[0];
+        let slice_mm = scan.native_geometry.axial_order().spacing_mm[0];
         if is_cut(&mask, slice_mm, spacing_mm) {
             return Ok(Err(Unfit::Cut));
         }

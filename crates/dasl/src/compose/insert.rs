@@ -114,6 +114,10 @@ impl Canvas {
                 Lie::Free => stamp.mask().clone(),
                 Lie::Attached => stamp.seen_on(self.region(&stamp, place)),
             };
+            if !mask.iter().any(|inside| *inside) {
+                // The wall hides all of it.
+                continue;
+            }
             label += 1;
             self.put(&stamp, place);
             for ((z, y, x), _) in mask.indexed_iter().filter(|(_, inside)| **inside) {

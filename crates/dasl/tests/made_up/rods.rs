@@ -79,6 +79,7 @@ pub fn scan(dataset: &DatasetWriter, id: &str, rods: &[Rod], ignored: &[[f64; 3]
         candidates: Vec::new(),
         notes: Vec::new(),
         source: Vec::new(),
+        series_files: 0,
         composed: None,
     };
     let arrays = ScanArrays {

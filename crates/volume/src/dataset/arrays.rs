@@ -20,6 +20,8 @@ use zarrs::filesystem::FilesystemStore;
 /// Side of a chunk. A random patch of 64^3 reads twice as fast as from chunks of 64^3, because fewer
 /// voxels around it are decoded; the size on disk is the same.
 const CHUNK: usize = 32;
+/// The one shard of an array, by Zarr's default names.
+const SHARD: &str = "c/0/0/0";
 /// Level 3 halves a CT; higher ones gain little and cost much.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -97,14 +99,20 @@ where
 }
 
 impl StoredArray {
-    /// Opens an array below `folder` and checks its shape.
+    /// Opens an array below `folder` and checks its shape. One that holds `something` has a shard; of
+    /// what is all fill none is written.
     pub fn open(
         folder: &Path,
         scan_id: &str,
         name: &'static str,
         shape: [usize; 3],
+        something: bool,
     ) -> Result<Self, DatasetError> {
         let failed = |error: &dyn fmt::Display| failure(scan_id, name, error);
+        let shard = folder.join(name).join(SHARD);
+        if something && !shard.is_file() {
+            return Err(failed(&format!("{} is missing", shard.display())));
+        }
         let store = FilesystemStore::new(folder).map_err(|error| failed(&error))?;
         let array =
             Array::open(Arc::new(store), &format!("/{name}")).map_err(|error| failed(&error))?;

@@ -64,7 +64,9 @@ pub enum DatasetError {
         found: Vec<usize>,
     },
     /// An array that cannot be read or written.
-    #[error("scan {scan_id}: array {array}: {reason}; import this scan again")]
+    #[error(
+        "scan {scan_id}: array {array}: {reason}; remove scans/{scan_id} in the dataset and import it again"
+    )]
     Array {
         /// The scan.
         scan_id: String,

@@ -27,7 +27,10 @@ pub(super) fn replaced(root: &Path, id: &str) -> PathBuf {
 
 /// Gives a finished folder its name. One that has the name goes to `replaced` for so long, so that
 /// at any moment either is whole.
+///
+/// What is renamed is on the disk before: after a power failure there is no name without its content.
 pub(super) fn publish(finished: &Path, folder: &Path, replaced: &Path) -> Result<(), DatasetError> {
+    sync(finished)?;
     remove_folder(replaced)?;
     match fs::rename(folder, replaced) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -67,6 +70,19 @@ pub(super) fn remove_folder(folder: &Path) -> Result<(), DatasetError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error(folder, &error)),
         _ => Ok(()),
     }
+}
+
+/// Waits until all below a folder is on the disk.
+fn sync(folder: &Path) -> Result<(), DatasetError> {
+    for (_, path) in entries(folder)? {
+        if path.is_dir() {
+            sync(&path)?;
+        } else {
+            let synced = fs::File::open(&path).and_then(|file| file.sync_all());
+            synced.map_err(|error| file_error(&path, &error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Names and paths of what is in a folder.

@@ -58,7 +58,8 @@ pub struct NoduleRecord {
 /// A place that is neither nodule nor background: a mark there counts neither way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IgnoredRecord {
-    /// Why: `small-nodule`, `non-nodule`, `few-readers` (LIDC) or `excluded` (LUNA16).
+    /// Why: `small-nodule`, `non-nodule`, `few-readers` (LIDC), `excluded` (LUNA16), or `lost` (no voxel
+    /// of the dataset shows it).
     pub kind: String,
     /// Where.
     pub center_mm: PointMm,
@@ -139,6 +140,10 @@ pub struct ScanRecord {
     pub notes: Vec<String>,
     /// The files it was made from.
     pub source: Vec<SourceFile>,
+    /// Files of its series when it was taken in, those that were left out included: a series may still
+    /// have been arriving. 0 where that is not known.
+    #[serde(default)]
+    pub series_files: usize,
     /// What it is made of, if it is no scan of one patient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub composed: Option<ComposedRecord>,

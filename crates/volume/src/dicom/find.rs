@@ -33,6 +33,8 @@ pub struct Found {
     pub xml: Vec<PathBuf>,
     /// Files that should be DICOM and cannot be read, with the reason, sorted.
     pub unreadable: Vec<(PathBuf, String)>,
+    /// Folders and links that lead nowhere, with the reason, sorted.
+    pub unlisted: Vec<(PathBuf, String)>,
 }
 
 /// The modality given to files of modality CT that are no slices.
@@ -50,16 +52,25 @@ enum Kind {
 /// unless they are named `*.dcm`; so is the directory of a disc, DICOMDIR.
 ///
 /// # Errors
-/// [`DicomError::Folder`] if a folder cannot be listed, [`DicomError::Empty`] if there is neither
+/// [`DicomError::Folder`] if `root` cannot be listed, [`DicomError::Empty`] if there is neither
 /// a DICOM file nor an unreadable one.
 pub fn find_series(root: &Path) -> Result<Found, DicomError> {
     let mut files = Vec::new();
     let mut found = Found::default();
     for entry in walkdir::WalkDir::new(root).follow_links(true).sort_by_file_name() {
-        let entry = entry.map_err(|error| DicomError::Folder {
-            folder: error.path().unwrap_or(root).to_path_buf(),
-            reason: error.io_error().map_or_else(|| "a link in a circle".into(), io_reason),
-        })?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let place = error.path().unwrap_or(root).to_path_buf();
+                let reason =
+                    error.io_error().map_or_else(|| "a link in a circle".into(), io_reason);
+                if error.depth() == 0 {
+                    return Err(DicomError::Folder { folder: place, reason });
+                }
+                found.unlisted.push((place, format!("cannot be listed ({reason})")));
+                continue;
+            }
+        };
         if !entry.file_type().is_file() {
             continue;
         }
@@ -95,6 +106,7 @@ pub fn find_series(root: &Path) -> Result<Found, DicomError> {
     }
     found.xml.sort();
     found.unreadable.sort();
+    found.unlisted.sort();
     if found.series.is_empty() && found.unreadable.is_empty() {
         return Err(DicomError::Empty(root.to_path_buf()));
     }
@@ -115,8 +127,9 @@ const CT_CLASS: &str = uids::CT_IMAGE_STORAGE;
 const CT_CLASSES: &str = "1.2.840.10008.5.1.4.1.1.2.";
 
 fn look_at(path: &Path) -> Kind {
-    // The directory of a disc: DICOM, but no image.
-    if path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("DICOMDIR")) {
+    // The directory of a disc is DICOM, but no image; what macOS leaves beside each file is neither.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.eq_ignore_ascii_case("DICOMDIR") || name.starts_with("._") {
         return Kind::Other;
     }
     let should_be_dicom = has_extension(path, "dcm");

@@ -22,11 +22,12 @@ pub fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<
     if folder.is_learning() {
         return go_on(args, folder, dataset);
     }
-    if folder.is_training() || folder.weights().exists() {
-        bail!(
-            "{} holds a network that `dasl learn` has not made: name another --out",
-            folder.root().display()
-        );
+    let shown = folder.root().display();
+    if folder.is_training() {
+        bail!("{shown} holds a run of `dasl train`: name another --out");
+    }
+    if folder.weights().exists() {
+        bail!("{shown} holds a network that `dasl learn` has not made: name another --out");
     }
     let New { mut settings, split, start } = resolve(&args.network, dataset)?;
     settings.learn.engine.seed = args.network.new_seed();

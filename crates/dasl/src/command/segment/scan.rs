@@ -7,11 +7,7 @@ use dasl_volume::dicom::{CtScan, SourceImages};
 use dasl_volume::{CtVolume, Geometry, image_file};
 use serde::{Deserialize, Serialize};
 
-use crate::hounsfield;
-
-/// Voxels on the network's grid from which on it can't be held in 2 GB beside the scan; at 1 mm a
-/// space of 50 x 50 x 160 cm.
-const MOST_VOXELS: f64 = 4e8;
+use crate::{hounsfield, scan_size};
 
 /// What tells a scan from all others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,14 +67,7 @@ impl Scan {
     /// # Errors
     /// What keeps it from being a CT scan.
     pub fn check(&self, grid: &Geometry) -> Result<()> {
-        let voxels: f64 = grid.shape.iter().map(|n| *n as f64).product();
-        if voxels > MOST_VOXELS {
-            let [z, y, x] = [0, 1, 2].map(|a| grid.shape[a] as f64 * grid.spacing_mm[a]);
-            bail!(
-                "{x:.0} x {y:.0} x {z:.0} mm (left, back, head) are more than a patient; check \
-                 the voxel size in its header"
-            );
-        }
+        scan_size::check(grid)?;
         let mut values = self.ct.voxels.iter();
         if let Some(first) = values.next()
             && values.all(|value| value == first)
