@@ -147,7 +147,11 @@ impl Settings {
         Config { net: self.net.clone(), train: self.train.clone(), infer: self.infer.clone() }
     }
 
-    fn check(&self) -> Result<()> {
+    /// Refuses values that make no sense, wherever they were written.
+    ///
+    /// # Errors
+    /// If there is one; it is named.
+    pub fn check(&self) -> Result<()> {
         self.network().validate().map_err(|reason| anyhow!(reason))?;
         let learn = &self.learn;
         if !MIRROR_COUNTS.contains(&learn.pseudo_flips) {

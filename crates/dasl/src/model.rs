@@ -34,6 +34,14 @@ struct Source {
 }
 
 impl Source {
+    /// That of a run's folder; the one in the binary for `built-in` or none.
+    fn of(from: Option<&Path>) -> Result<Self> {
+        match from.filter(|from| *from != Path::new(BUILT_IN)) {
+            None => Self::built_in(),
+            Some(run) => Self::of_run(&RunFolder::new(run)),
+        }
+    }
+
     /// The network in the binary.
     fn built_in() -> Result<Self> {
         let config = toml::from_str(CONFIG).context("the configuration in the binary")?;
@@ -79,15 +87,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// The one of a run's folder, or else the one in the binary.
+    /// That of a run's folder; the one in the binary for `built-in` or none.
     ///
     /// # Errors
     /// If the run has none or its files don't fit each other.
     pub fn of(run: Option<&Path>, device: &Device) -> Result<Self> {
-        match run {
-            Some(run) => Self::of_run(&RunFolder::new(run), device),
-            None => Self::new(Source::built_in()?, device),
-        }
+        Self::new(Source::of(run)?, device)
     }
 
     /// A run's: its final weights, or those of the last checkpoint.
@@ -129,10 +134,7 @@ impl Finished {
     /// # Errors
     /// If the run has none or they can't be read.
     pub fn of(from: Option<&Path>) -> Result<Self> {
-        let source = match from.filter(|from| *from != Path::new(BUILT_IN)) {
-            None => Source::built_in()?,
-            Some(run) => Source::of_run(&RunFolder::new(run))?,
-        };
+        let source = Source::of(from)?;
         let sha256 = source.sha256();
         let mut weights = weights::parse(&source.weights, &source.shown)?.0;
         weights.retain(|name, _| !is_optimizer_state(name));

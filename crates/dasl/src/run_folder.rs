@@ -149,8 +149,10 @@ impl RunFolder {
             );
         }
         let text = std::fs::read_to_string(&path)?;
-        toml::from_str(&text)
-            .map_err(|e| anyhow!("{}: {}", path.display(), in_one_line(&e, Some(&text))))
+        let settings: Settings = toml::from_str(&text)
+            .map_err(|e| anyhow!("{}: {}", path.display(), in_one_line(&e, Some(&text))))?;
+        settings.check().with_context(|| path.display().to_string())?;
+        Ok(settings)
     }
 
     /// Where the run that is there comes from.

@@ -16,6 +16,11 @@ impl Shard {
         index % self.of == self.number - 1
     }
 
+    /// As part of a file's name.
+    pub fn in_words(self) -> String {
+        format!("{}-of-{}", self.number, self.of)
+    }
+
     /// How many shares there are.
     pub fn of(self) -> usize {
         self.of

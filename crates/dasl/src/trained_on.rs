@@ -54,12 +54,12 @@ pub fn shows_any(scan: &ScanRecord, patients: &Patients) -> bool {
     scan.shows().any(|patient| patients.contains(patient))
 }
 
-/// Says that figures flatter, if scans show patients that were trained on.
-pub fn warn(trained: &[&str], of: usize) {
+/// Says that figures of `network` flatter, if scans show patients that it was trained on.
+pub fn warn(network: &str, trained: &[&str], of: usize) {
     if let Some(first) = trained.first() {
         tracing::warn!(
-            "{} of {of} scans show patients that the network was trained on, such as {first}: their \
-             figures flatter",
+            "{network}: {} of {of} scans show patients that the network was trained on, such as \
+             {first}: their figures flatter",
             trained.len()
         );
     }

@@ -75,11 +75,11 @@ fn sets_aside(batch: &TempDir, words: &[&str]) {
     assert_eq!(listed.lines().count(), 2, "{listed}");
 }
 
-/// Segments one input: it is set aside with these words and nothing is written.
+/// Segments one input: it is set aside with these words, and nothing else is written.
 fn segment_sets_aside(scan: &Path, words: &[&str]) {
     let out = tempfile::tempdir().unwrap();
     segment(scan, &bench().model, out.path()).set_aside(words);
-    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+    assert_eq!(only(out.path()), out.path().join("set_aside.csv"));
 }
 
 fn segment(scan: &Path, model: &Path, out: &Path) -> Ran {
@@ -191,9 +191,18 @@ fn a_good_scan_beside_bad_ones_is_segmented() {
     let good = only(&only(&batch.path().join("PHANTOM-001")));
     let paths = [text(&series), text(&good), "--model", text(&bench().model)];
     let rest = ["--out", text(out.path())];
-    run(["segment"].iter().chain(&paths).chain(&rest)).set_aside(&["slices missing"]);
+    let segment = || run(["segment"].iter().chain(&paths).chain(&rest));
+    segment().set_aside(&["slices missing"]);
+    let listed = fs::read_to_string(out.path().join("set_aside.csv")).unwrap();
+    assert!(listed.starts_with("source,reason\n") && listed.contains("slices missing"), "{listed}");
     assert!(out.path().join("PHANTOM-001/nodules.nii.gz").is_file());
     assert!(!out.path().join("PHANTOM-002").exists());
+    // Gone with the bad scan.
+    fs::remove_dir_all(&series).unwrap();
+    fs::create_dir(&series).unwrap();
+    fs::copy(slice(&good, 1), series.join("x.dcm")).unwrap();
+    segment().done();
+    assert!(!out.path().join("set_aside.csv").exists());
 }
 
 #[test]
@@ -236,6 +245,13 @@ fn a_model_that_is_none() {
 
     let model = folder.path().join("model");
     copy(&bench().model, &model);
+    // A configuration that was edited: nothing would be found, or worse.
+    let config = fs::read_to_string(model.join("config.toml")).unwrap();
+    assert!(config.contains("border = 8"));
+    fs::write(model.join("config.toml"), config.replace("border = 8", "border = 60")).unwrap();
+    segment(scan, &model, &out).failed(&["config.toml", "border"]);
+    fs::write(model.join("config.toml"), config).unwrap();
+
     fs::write(model.join("weights.safetensors"), "no weights").unwrap();
     segment(scan, &model, &out).failed(&["weights.safetensors", "not a weights file"]);
 

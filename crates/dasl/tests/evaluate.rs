@@ -73,6 +73,42 @@ fn by_hand() {
 }
 
 #[test]
+fn outlines_of_another_series_or_another_network_are_told_apart() {
+    let (folder, _) = set_up();
+    let root = folder.path();
+    let note = |id: &str, note: &str| fs::write(root.join(format!("found/{id}/scan.json")), note);
+    // The patient's other series is not this one, though its folder has the name.
+    note("b", r#"{"name": "b", "series_uid": "9.9"}"#).unwrap();
+    let value = evaluate(root, "").done().json();
+    assert_eq!(value["not_predicted"], serde_json::json!(["b", "d"]));
+    // Something else outlined it, and says no more than its name.
+    note("b", r#"{"name": "b"}"#).unwrap();
+    let ran = evaluate(root, "").done();
+    assert_eq!(ran.json()["not_predicted"], serde_json::json!(["d"]));
+    assert!(!ran.err.contains("mixture"), "{}", ran.err);
+    // Two folders of one series: the last counts, and that is said.
+    predict(&root.join("found"), "zz", &[]);
+    note("zz", r#"{"name": "zz", "series_uid": "1.2.a"}"#).unwrap();
+    let ran = evaluate(root, "").done();
+    assert!(ran.err.contains("found/zz are of the same series"), "{}", ran.err);
+    fs::remove_dir_all(root.join("found/zz")).unwrap();
+    // Two thresholds in one folder.
+    let mut config = dasl_net::config::Config::preset(dasl_net::config::Preset::Tiny);
+    for (id, threshold) in [("a", 0.5), ("b", 0.5), ("c", 0.9)] {
+        config.infer.threshold = threshold;
+        let (net, infer) = (&config.net, &config.infer);
+        let made_with = serde_json::json!({
+            "dasl_version": "0", "weights_sha256": "0", "net": net, "infer": infer,
+            "min_diameter_mm": 3.0,
+        });
+        let text = serde_json::json!({ "name": id, "made_with": made_with });
+        note(id, &text.to_string()).unwrap();
+    }
+    let ran = evaluate(root, "").done();
+    assert!(ran.err.contains("scans a and c were segmented with other"), "{}", ran.err);
+}
+
+#[test]
 fn scores_make_a_froc_curve() {
     let (folder, _) = set_up();
     let root = folder.path();

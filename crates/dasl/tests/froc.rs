@@ -54,7 +54,9 @@ fn made_up_lists_by_hand() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     lists(root);
-    let value = froc(root, "--json --out @out").done().json();
+    let ran = froc(root, "--json --out @out").done();
+    assert!(!ran.err.contains("does not list"), "{}", ran.err);
+    let value = ran.json();
     let counts = &value["counts"];
     let count = |name: &str| counts[name].as_u64().unwrap();
     assert_eq!((count("scans"), count("nodules"), count("marks")), (4, 3, 5));
@@ -162,4 +164,27 @@ fn marks_of_a_folder_that_was_segmented() {
     assert_eq!(ran.json(), by_table);
     run_in(root, &format!("froc --marks @segmented/b {lists}"))
         .failed(&["segmented/b", "dasl segment"]);
+}
+
+#[test]
+fn what_lies_on_scans_that_are_not_listed_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    lists(root);
+    fs::write(root.join("annotations.csv"), format!("{ANNOTATIONS}z,0,0,0,6\n")).unwrap();
+    fs::write(root.join("excluded.csv"), format!("{EXCLUDED}y,0,0,0,6\n")).unwrap();
+    let ran = froc(root, "").done();
+    for words in ["annotations.csv: 1 nodules", "excluded.csv: 1 findings"] {
+        assert!(ran.err.contains(words), "{}", ran.err);
+    }
+    // A folder says which scans were looked at: b and d were not.
+    made_up::rods::predict(&root.join("found"), "a", &[]);
+    made_up::rods::predict(&root.join("found"), "c", &[]);
+    for id in ["a", "c"] {
+        let note = format!(r#"{{"name": "{id}"}}"#);
+        fs::write(root.join(format!("found/{id}/scan.json")), note).unwrap();
+    }
+    let words = "froc --marks @found --annotations @annotations.csv --series @series.csv";
+    let ran = run_in(root, words).done();
+    assert!(ran.err.contains("2 of the 4 scans of") && ran.err.contains("missed"), "{}", ran.err);
 }

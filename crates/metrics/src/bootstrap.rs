@@ -98,7 +98,7 @@ pub fn mean_interval(scans: &[Vec<f64>], resamples: usize, seed: u64) -> Option<
 }
 
 /// The paired difference of the mean over all pairs (first system, second system) of all scans;
-/// `None` if there is no pair or no resample.
+/// `None` if fewer than two scans have pairs, as one tells nothing of the spread, or without resamples.
 pub fn mean_difference(
     scans: &[Vec<(f64, f64)>],
     resamples: usize,
@@ -106,8 +106,11 @@ pub fn mean_difference(
 ) -> Option<Difference> {
     let difference = |pairs: &Vec<(f64, f64)>| pairs.iter().map(|(a, b)| a - b).sum();
     let sums: Vec<(f64, u32)> = scans.iter().map(|s| (difference(s), s.len() as u32)).collect();
-    let resampled = resampled_means(&sums, resamples, seed)?;
     let paired = sums.iter().filter(|(_, pairs)| *pairs > 0).count();
+    if paired < 2 {
+        return None;
+    }
+    let resampled = resampled_means(&sums, resamples, seed)?;
     Difference::of(mean_of(&sums, &vec![1; sums.len()]), paired, resampled)
 }
 
@@ -164,6 +167,7 @@ mod tests {
         assert_eq!(mean_interval(&[], 100, 1), None);
         assert_eq!(mean_interval(&[vec![], vec![]], 100, 1), None);
         assert_eq!(mean_difference(&[vec![]], 100, 1), None);
+        assert_eq!(mean_difference(&[vec![], vec![(0.2, 0.4), (0.3, 0.3)]], 100, 1), None);
         // Draws without a value are repeated.
         let sparse =
             mean_interval(&[vec![], vec![0.5], vec![], vec![0.5]], 200, 1).expect("a mean");

@@ -116,6 +116,12 @@ pub struct FrocCounts {
     pub marks_on_exclusions: usize,
     /// Marks on scans that are not listed, ignored.
     pub marks_on_other_scans: usize,
+    /// Nodules on such scans, ignored.
+    #[serde(default)]
+    pub nodules_on_other_scans: usize,
+    /// Excluded findings on such scans, ignored.
+    #[serde(default)]
+    pub exclusions_on_other_scans: usize,
 }
 
 /// One point of the curve: all marks at or above a probability.
@@ -210,13 +216,15 @@ impl Ranking {
             }
         }
         for nodule in nodules {
-            if let Some(scan) = by_scan.get_mut(nodule.scan.as_str()) {
-                scan.nodules.push(nodule);
+            match by_scan.get_mut(nodule.scan.as_str()) {
+                Some(scan) => scan.nodules.push(nodule),
+                None => counts.nodules_on_other_scans += 1,
             }
         }
         for exclusion in exclusions {
-            if let Some(scan) = by_scan.get_mut(exclusion.scan.as_str()) {
-                scan.exclusions.push(exclusion);
+            match by_scan.get_mut(exclusion.scan.as_str()) {
+                Some(scan) => scan.exclusions.push(exclusion),
+                None => counts.exclusions_on_other_scans += 1,
             }
         }
 

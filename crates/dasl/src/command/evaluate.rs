@@ -24,7 +24,7 @@ use dasl_volume::dataset::{Dataset, ScanRecord};
 use dasl_volume::{Geometry, PointMm, nifti};
 use serde::{Deserialize, Serialize};
 
-use super::segment::ScanNote;
+use super::segment::{MadeWith, ScanNote};
 use crate::Outcome;
 use crate::args::{BootstrapArgs, EvaluateArgs, EvaluateWhat};
 use crate::progress::bar;
@@ -187,7 +187,7 @@ pub fn evaluate(
     bootstrap: BootstrapArgs,
 ) -> Result<Evaluation> {
     let predicted = predicted(predictions)?;
-    let (mut scans, mut not_predicted) = (Vec::new(), Vec::new());
+    let (mut scans, mut not_predicted, mut made_with) = (Vec::new(), Vec::new(), Vec::new());
     let ids = dataset.scan_ids();
     let progress = bar("evaluate", ids.len() as u64);
     for id in ids {
@@ -197,19 +197,30 @@ pub fn evaluate(
         }
         // A nodule volume has the series' UID too, but is not the scan that was segmented.
         let by_series = predicted.by_series.get(&record.series_uid).filter(|_| record.whole);
-        match by_series.or(predicted.by_name.get(&id)) {
-            Some(output) => scans.push(compare(output, dataset, &record)?),
+        // The folder of that name may be about another series of the patient.
+        let is_other = |output: &&Output| {
+            let series = output.series_uid.as_ref().filter(|_| !record.series_uid.is_empty());
+            series.is_some_and(|series| *series != record.series_uid)
+        };
+        let by_name = predicted.by_name.get(&id).filter(|output| !is_other(output));
+        match by_series.or(by_name) {
+            Some(output) => {
+                scans.push(compare(&output.folder, dataset, &record)?);
+                made_with.push((id, output.made_with.as_ref()));
+            }
             None => not_predicted.push(id),
         }
         progress.inc(1);
     }
     progress.finish_and_clear();
+    warn_of_mixture(&made_with, predictions);
     if scans.is_empty() && not_predicted.is_empty() {
         bail!("{}: no scan is annotated: there is no reference", dataset.root().display());
     }
     if scans.is_empty() {
         bail!(
-            "none of the {} scans of {} has a prediction in {}",
+            "none of the {} scans of {} has a prediction in {}, where each has a folder with \
+             scan.json and {LABELS}",
             not_predicted.len(),
             dataset.root().display(),
             predictions.display()
@@ -217,7 +228,8 @@ pub fn evaluate(
     }
     let bootstrap = bootstrap.of_scans(scans.len());
     let trained = scans.iter().filter(|s| s.trained_on).map(|s| s.scan.as_str());
-    trained_on::warn(&trained.collect::<Vec<_>>(), scans.len());
+    let shown = predictions.display().to_string();
+    trained_on::warn(&shown, &trained.collect::<Vec<_>>(), scans.len());
     let results: Vec<ScanResult> = scans.iter().map(|s| s.result.clone()).collect();
     Ok(Evaluation {
         dasl_version: env!("CARGO_PKG_VERSION").into(),
@@ -299,20 +311,48 @@ fn compared(
     })
 }
 
-/// Output folders, by the series and by the name of their scans.
+/// Says if not all scans were segmented with the same network and settings: figures of a mixture are
+/// nobody's.
+fn warn_of_mixture(made_with: &[(String, Option<&MadeWith>)], predictions: &Path) {
+    let Some((first, how)) = made_with.first() else { return };
+    if let Some((other, _)) = made_with.iter().find(|(_, other)| other != how) {
+        tracing::warn!(
+            "{}: scans {first} and {other} were segmented with other networks or settings: the \
+             figures are of a mixture; segment all with the same",
+            predictions.display()
+        );
+    }
+}
+
+/// The output of a scan.
+#[derive(Clone)]
+struct Output {
+    folder: PathBuf,
+    series_uid: Option<String>,
+    made_with: Option<MadeWith>,
+}
+
+/// Outputs, by the series and by the name of their scans.
 struct Predicted {
-    by_series: BTreeMap<String, PathBuf>,
-    by_name: BTreeMap<String, PathBuf>,
+    by_series: BTreeMap<String, Output>,
+    by_name: BTreeMap<String, Output>,
 }
 
 fn predicted(root: &Path) -> Result<Predicted> {
     let mut found = Predicted { by_series: BTreeMap::new(), by_name: BTreeMap::new() };
     for folder in folders(root)? {
-        let note = ScanNote::read(&folder)?;
-        if let Some(series) = note.series_uid {
-            found.by_series.insert(series, folder.clone());
+        let ScanNote { name, series_uid, made_with, .. } = ScanNote::read(&folder)?;
+        let output = Output { folder, series_uid, made_with };
+        if let Some(series) = output.series_uid.clone()
+            && let Some(before) = found.by_series.insert(series, output.clone())
+        {
+            tracing::warn!(
+                "{} and {} are of the same series: the latter counts",
+                before.folder.display(),
+                output.folder.display()
+            );
         }
-        found.by_name.insert(note.name, folder);
+        found.by_name.insert(name, output);
     }
     Ok(found)
 }

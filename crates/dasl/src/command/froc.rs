@@ -1,5 +1,6 @@
 //! `dasl froc`: a detector's marks against a list of nodules, by LUNA16's rules.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -8,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use dasl_metrics::froc::{FALSE_POSITIVES_PER_SCAN, MAX_MARKS_PER_SCAN, curve_rates};
 use dasl_metrics::luna_csv::{read_annotations, read_marks, read_scan_ids};
 use dasl_metrics::{
-    Annotation, Difference, Froc, FrocIntervals, Interval, LunaCsvError, Mark, Ranking, ScanIds,
-    cpm_difference, froc_intervals,
+    Annotation, Difference, Froc, FrocCounts, FrocIntervals, Interval, LunaCsvError, Mark, Ranking,
+    ScanIds, cpm_difference, froc_intervals,
 };
 use dasl_volume::write_atomic;
 use serde::Serialize;
@@ -44,7 +45,7 @@ struct System {
     curve: Froc,
     sensitivities: [f64; 7],
     cpm: f64,
-    counts: dasl_metrics::FrocCounts,
+    counts: FrocCounts,
     #[serde(skip_serializing_if = "Option::is_none")]
     intervals: Option<FrocIntervals>,
 }
@@ -66,8 +67,19 @@ pub fn run(args: &FrocArgs, json: bool) -> Result<Outcome> {
     let band = curve_rates();
     let BootstrapArgs { bootstrap: resamples, seed } = args.bootstrap.of_scans(lists.scans.len());
     let system = |path: &Path, band: &[f64]| -> Result<System> {
-        let marks = marks(path, ids)?;
+        let Marks { marks, segmented } = marks(path, ids)?;
         let Lists { scans, nodules, excluded } = &lists;
+        let without =
+            segmented.map_or(0, |all| scans.iter().filter(|scan| !all.contains(*scan)).count());
+        if without > 0 {
+            tracing::warn!(
+                "{}: {without} of the {} scans of {} were not segmented: all their nodules count as \
+                 missed",
+                path.display(),
+                scans.len(),
+                args.series.display()
+            );
+        }
         let ranking = Ranking::new(scans, &marks, nodules, excluded, MAX_MARKS_PER_SCAN)
             .with_context(|| path.display().to_string())?;
         let curve = ranking.froc();
@@ -85,6 +97,19 @@ pub fn run(args: &FrocArgs, json: bool) -> Result<Outcome> {
         Ok(System { ranking, curve, sensitivities, cpm, counts, intervals })
     };
     let first = system(&args.marks, &band)?;
+    let FrocCounts { nodules_on_other_scans, exclusions_on_other_scans, .. } = first.counts;
+    for (list, count, what) in [
+        (Some(&args.annotations), nodules_on_other_scans, "nodules"),
+        (args.excluded.as_ref(), exclusions_on_other_scans, "findings"),
+    ] {
+        if let Some(list) = list.filter(|_| count > 0) {
+            tracing::warn!(
+                "{}: {count} {what} are on scans that {} does not list, and don't count",
+                list.display(),
+                args.series.display()
+            );
+        }
+    }
     let against = args.against.as_deref().map(|path| system(path, &[])).transpose()?;
     let cpm_difference = match &against {
         Some(other) => cpm_difference(&first.ranking, &other.ranking, resamples, seed)?,
@@ -117,26 +142,34 @@ struct Lists {
     excluded: Vec<Annotation>,
 }
 
-/// A detector's marks: of a table, or of all that `dasl segment` outlined in a folder.
-fn marks(path: &Path, ids: ScanIds) -> Result<Vec<Mark>> {
+/// A detector's marks.
+struct Marks {
+    marks: Vec<Mark>,
+    /// The scans that were looked at; `None` of a table, which does not say.
+    segmented: Option<BTreeSet<String>>,
+}
+
+/// Those of a table, or of all that `dasl segment` outlined in a folder.
+fn marks(path: &Path, ids: ScanIds) -> Result<Marks> {
     if !path.is_dir() {
-        return list(path, ids, read_marks);
+        return Ok(Marks { marks: list(path, ids, read_marks)?, segmented: None });
     }
     let folders = folders(path)?;
     if folders.is_empty() {
         bail!("{}: no scan in it; name what `dasl segment` wrote to, or a table", path.display());
     }
-    let mut marks = Vec::new();
+    let (mut marks, mut segmented) = (Vec::new(), BTreeSet::new());
     for folder in folders {
         let ScanNote { name, series_uid, .. } = ScanNote::read(&folder)?;
         let scan = ids.read(&series_uid.unwrap_or(name));
+        segmented.insert(scan.clone());
         marks.extend(found::read(&folder)?.unwrap_or_default().into_iter().map(|found| Mark {
             scan: scan.clone(),
             centre_mm: centre(found.center_mm),
             probability: found.score,
         }));
     }
-    Ok(marks)
+    Ok(Marks { marks, segmented: Some(segmented) })
 }
 
 fn list<T>(

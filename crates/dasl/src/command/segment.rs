@@ -4,13 +4,14 @@ mod batch;
 mod output;
 mod scan;
 
+use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use dasl_net::infer::Segmenter;
-use dasl_volume::LabelVolume;
 use dasl_volume::lung::lung_mask;
 use dasl_volume::resample::resample_ct;
+use dasl_volume::{LabelVolume, write_atomic};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -66,7 +67,7 @@ pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
     let mut model = Model::of(args.model.as_deref(), &args.device.open()?)?;
     model.segmenter = model.segmenter.with_threshold(args.threshold);
     let made_with = MadeWith::of(&model, args.min_diameter);
-    let entries = Batch::of(&args.scans).share(args.shard);
+    let entries = Batch::of(&args.scans, &args.out).share(args.shard);
     let mut results = Results::default();
     let progress = bar("segment", entries.len() as u64);
     for entry in entries {
@@ -88,7 +89,30 @@ pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
         progress.inc(1);
     }
     progress.finish_and_clear();
+    list_set_aside(&results.set_aside, args)?;
     report(&results, &args.out, json)
+}
+
+/// Writes `set_aside.csv`, of a share with its number in the name: what was not segmented, and why. There
+/// is none where all was.
+fn list_set_aside(set_aside: &[(String, String)], args: &SegmentArgs) -> Result<()> {
+    let share = args.shard.map_or(String::new(), |shard| format!("-{}", shard.in_words()));
+    let path = args.out.join(format!("set_aside{share}.csv"));
+    let shown = || path.display().to_string();
+    if set_aside.is_empty() {
+        return match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(shown),
+            _ => Ok(()),
+        };
+    }
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(["source", "reason"])?;
+    for (source, why) in set_aside {
+        csv.write_record([source, why])?;
+    }
+    let table = csv.into_inner()?;
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    write_atomic(&path, |file| file.write_all(&table)).with_context(shown)
 }
 
 /// What became of one scan.

@@ -89,7 +89,8 @@ pub fn run(args: &EvaluateSamplesArgs, json: bool) -> Result<Outcome> {
     let scans = with_nodules(&dataset)?;
     let trained = scans.iter().filter(|scan| trained_on::shows_any(scan, &patients));
     let trained: Vec<&str> = trained.map(|scan| scan.scan_id.as_str()).collect();
-    trained_on::warn(&trained, scans.len());
+    let network = args.model.as_ref().map_or("built-in".into(), |path| path.display().to_string());
+    trained_on::warn(&network, &trained, scans.len());
     let samples = samples(&segmenter, &dataset, &scans)?;
     if samples.is_empty() {
         bail!("{} holds no nodule", args.dataset.display());

@@ -40,8 +40,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The scans of files and folders; one that is named twice is there once.
-    pub fn of(arguments: &[PathBuf]) -> Self {
+    /// The scans of files and folders; one that is named twice is there once. Volume files in `out`,
+    /// where it lies below such a folder, are results, finished or not, and no scans.
+    pub fn of(arguments: &[PathBuf], out: &Path) -> Self {
+        let out = canonical(out);
         let mut series: BTreeMap<(String, String), SeriesFiles> = BTreeMap::new();
         let mut images = BTreeMap::new();
         let mut bad = BTreeMap::new();
@@ -66,7 +68,9 @@ impl Batch {
                     None => drop(series.insert(key, files)),
                 }
             }
-            images.extend(list.images.into_iter().map(|path| (canonical(&path), path)));
+            let is_result = out != canonical(argument) && out.starts_with(canonical(argument));
+            let all = list.images.into_iter().map(|path| (canonical(&path), path));
+            images.extend(all.filter(|(path, _)| !(is_result && path.starts_with(&out))));
             bad.extend(list.spoiled.files);
         }
         let mut inputs: Vec<(Input, String)> = Vec::new();

@@ -56,9 +56,11 @@ pub struct ScanNote {
     pub name: String,
     /// Its series, where it comes from DICOM.
     pub series_uid: Option<String>,
-    /// Version of dasl.
+    /// Version of dasl; empty where something else outlined the scan.
+    #[serde(default)]
     pub dasl_version: String,
     /// Whether the lungs were found; else the whole body was searched.
+    #[serde(default = "yes")]
     pub lung_sure: bool,
     /// The scan; older versions did not say.
     #[serde(default)]
@@ -66,6 +68,10 @@ pub struct ScanNote {
     /// Model and settings; older versions did not say.
     #[serde(default)]
     pub made_with: Option<MadeWith>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl ScanNote {
