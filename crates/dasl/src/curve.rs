@@ -17,9 +17,13 @@ const HEADER: &str = "step,total,class,box,mask";
 pub fn begin(path: &Path, steps: usize) -> Result<()> {
     let old = if steps == 0 { String::new() } else { fs::read_to_string(path).unwrap_or_default() };
     let mut text = format!("{HEADER}\n");
+    let mut last = 0;
     for line in old.lines().skip(1) {
-        let step = line.split(',').next().and_then(|s| s.parse::<usize>().ok());
-        if step.is_some_and(|s| s <= steps) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let step = cells[0].parse::<usize>().ok().filter(|step| (last + 1..=steps).contains(step));
+        // A line that a full disk cut off is left out.
+        if let Some(step) = step.filter(|_| cells.len() == HEADER.split(',').count()) {
+            last = step;
             writeln!(text, "{line}")?;
         }
     }

@@ -16,7 +16,7 @@ use dasl_net::infer::Segmenter;
 use dasl_net::instance::MASK_THRESHOLD;
 use dasl_net::patch::{Known, TrainingSample, TrainingSet};
 use dasl_net::sample::{SamplePrediction, compare, compare_given, mask_of_each, predict_sample};
-use dasl_net::trainer::{TrainError, Trainer};
+use dasl_net::trainer::{StepLosses, TrainError, Trainer};
 use dasl_net::weights::Named;
 use dasl_volume::dataset::{Dataset, DatasetError};
 use indicatif::ProgressBar;
@@ -44,6 +44,14 @@ pub enum LearnerError {
     /// A reader's answer can't be read.
     #[error(transparent)]
     Annotation(#[from] AnnotationError),
+    /// A checkpoint can't be removed.
+    #[error("{}: cannot be removed", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A sample is not the dataset's.
     #[error("{0} names no nodule of the dataset: the run belongs to another one")]
     Unknown(SampleId),
@@ -72,6 +80,8 @@ pub struct NetworkLearner<'a> {
     start: Option<Named>,
     /// The initial training, where a run that begins alike has done it.
     pub begun: Option<Begun>,
+    /// Where a round's training lies between its steps, so that a killed one goes on; `None` repeats it.
+    pub checkpoint: Option<PathBuf>,
     /// The weights that were loaded last.
     loaded: Option<PathBuf>,
     /// What a reader answers in this run; `None` where the dataset's labels are revealed.
@@ -91,7 +101,7 @@ impl<'a> NetworkLearner<'a> {
     ) -> Self {
         let trainer = Trainer::new(settings.network(), seed, &device);
         let progress = ProgressBar::hidden();
-        let (start, begun, loaded, annotations) = (None, None, None, None);
+        let (start, begun, checkpoint, loaded, annotations) = (None, None, None, None, None);
         Self {
             dataset,
             settings,
@@ -102,6 +112,7 @@ impl<'a> NetworkLearner<'a> {
             trainer,
             start,
             begun,
+            checkpoint,
             loaded,
             annotations,
             progress,
@@ -162,6 +173,8 @@ impl<'a> NetworkLearner<'a> {
         round: usize,
     ) -> Result<Vec<Segmenter>, LearnerError> {
         let (present, seed) = (self.loaded.clone(), self.seed);
+        // It is the round's own training that goes on.
+        let checkpoint = self.checkpoint.take();
         let mut members = Vec::with_capacity(resamples.len());
         for (member, resample) in resamples.iter().enumerate() {
             if let Some(weights) = &present {
@@ -175,7 +188,22 @@ impl<'a> NetworkLearner<'a> {
             }
             members.push(self.segmenter());
         }
+        self.checkpoint = checkpoint;
         Ok(members)
+    }
+
+    /// Takes up the training of a round where another process left it; what its steps amounted to.
+    fn go_on(&mut self, round: usize) -> Result<Sums, LearnerError> {
+        let Some(path) = self.checkpoint.as_ref().filter(|path| path.exists()) else {
+            return Ok(Sums::default());
+        };
+        let (named, about) = dasl_net::weights::load(path)?;
+        let Some(sums) = Sums::of(&about, round) else { return Ok(Sums::default()) };
+        self.trainer.take(named, &about)?;
+        let done = self.trainer.steps_done();
+        self.progress
+            .suspend(|| eprintln!("round {round}: its training goes on after step {done}"));
+        Ok(sums)
     }
 
     /// Annotated samples with their own label, the others with the one that the weights at entry
@@ -211,6 +239,58 @@ impl<'a> NetworkLearner<'a> {
         Ok(set)
     }
 }
+
+/// What the steps of a training amount to.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Sums {
+    losses: f64,
+    steps: usize,
+    accuracies: f64,
+    with_mask: usize,
+}
+
+impl Sums {
+    fn add(&mut self, step: &StepLosses) {
+        self.losses += step.total;
+        self.steps += 1;
+        if let Some(mask) = step.mask {
+            // Accuracy of a step: the Dice of its masks, 1 - (1 + L_Dice).
+            self.accuracies += 1.0 - mask;
+            self.with_mask += 1;
+        }
+    }
+
+    fn report(&self) -> FineTuneReport {
+        let mean = |sum: f64, count: usize| if count == 0 { 0.0 } else { sum / count as f64 };
+        FineTuneReport {
+            mean_accuracy: mean(self.accuracies, self.with_mask),
+            mean_loss: mean(self.losses, self.steps),
+        }
+    }
+
+    /// As a checkpoint of a round holds them; every digit of a number is written.
+    fn about(&self, round: usize) -> BTreeMap<String, String> {
+        let Self { losses, steps, accuracies, with_mask } = self;
+        let sums = format!("{round} {losses} {steps} {accuracies} {with_mask}");
+        BTreeMap::from([(SUMS.to_string(), sums)])
+    }
+
+    /// Those of a checkpoint, if it is of this round.
+    fn of(about: &BTreeMap<String, String>, round: usize) -> Option<Self> {
+        let cells: Vec<&str> = about.get(SUMS)?.split(' ').collect();
+        let [own, losses, steps, accuracies, with_mask] = cells[..] else { return None };
+        (own.parse() == Ok(round)).then_some(())?;
+        Some(Self {
+            losses: losses.parse().ok()?,
+            steps: steps.parse().ok()?,
+            accuracies: accuracies.parse().ok()?,
+            with_mask: with_mask.parse().ok()?,
+        })
+    }
+}
+
+/// Where a checkpoint holds them.
+const SUMS: &str = "round losses steps accuracies with_mask";
 
 /// The sample of an id.
 ///
@@ -323,21 +403,30 @@ impl Learner for NetworkLearner<'_> {
         self.trainer.restart(steps, rate * self.settings.train.learning_rate, seed);
         self.progress.set_length(steps as u64);
         self.progress.reset();
-        let (mut losses, mut accuracies) = (Vec::new(), Vec::new());
-        for _ in 0..steps {
+        let mut sums = self.go_on(round)?;
+        self.progress.set_position(self.trainer.steps_done() as u64);
+        while self.trainer.steps_done() < steps {
             let step = self.trainer.train_step(self.dataset, &set)?;
             self.progress.inc(1);
             self.progress.set_message(format!("loss {:.3}", step.total));
-            losses.push(step.total);
-            // Accuracy of a step: the Dice of its masks, 1 - (1 + L_Dice).
-            accuracies.extend(step.mask.map(|mask| 1.0 - mask));
+            sums.add(&step);
+            let done = self.trainer.steps_done();
+            if let Some(path) = &self.checkpoint
+                && done < steps
+                && done.is_multiple_of(self.settings.train.checkpoint_every)
+            {
+                self.trainer.save_with(path, sums.about(round))?;
+            }
         }
-        let mean =
-            |v: &[f64]| if v.is_empty() { 0.0 } else { v.iter().sum::<f64>() / v.len() as f64 };
-        Ok(FineTuneReport { mean_accuracy: mean(&accuracies), mean_loss: mean(&losses) })
+        Ok(sums.report())
     }
 
     fn validate(&mut self) -> Result<Score, LearnerError> {
+        // The round's weights are kept.
+        if let Some(path) = self.checkpoint.as_ref().filter(|path| path.exists()) {
+            std::fs::remove_file(path)
+                .map_err(|source| LearnerError::Checkpoint { path: path.clone(), source })?;
+        }
         let scores =
             validate(&self.segmenter(), self.dataset, &self.split.validation, &mut |_, _| {})?;
         let mut figures = BTreeMap::new();

@@ -1,6 +1,8 @@
 //! A run's folder: configuration, split and origin beside the weights.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -128,6 +130,25 @@ impl RunFolder {
         write(&self.split(), &serde_json::to_string_pretty(split)?)?;
         // Last: a folder with a configuration is a run.
         self.write_settings(settings)
+    }
+
+    /// Keeps other processes from training in the folder while the result lives.
+    ///
+    /// # Errors
+    /// If one does, or the lock can't be made.
+    pub fn lock(&self) -> Result<File> {
+        let path = self.root.join("run.lock");
+        let lock = File::create(&path).with_context(|| path.display().to_string())?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                bail!("{}: another process trains in it; wait for its end", self.root.display())
+            }
+            // A file system without locks has nothing to offer.
+            Err(TryLockError::Error(error)) if error.kind() != ErrorKind::Unsupported => {
+                Err(error).with_context(|| path.display().to_string())
+            }
+            _ => Ok(lock),
+        }
     }
 
     /// Whether there is a run.

@@ -73,6 +73,23 @@ fn training_begins_with_the_given_network_also_when_it_was_killed_before_its_fir
     made_up::run(words(&["--resume"])).done();
     let weights = |run: &str| read(&root.join(run).join("weights.safetensors"));
     assert_eq!(weights("pieces"), weights("whole"));
+
+    // It goes on from what it began with, and has the shape of that.
+    made_up::run(words(&[
+        "--resume",
+        "--preset",
+        "tiny",
+        "--config",
+        config.to_str().unwrap(),
+        "--from",
+        root.join("fresh").to_str().unwrap(),
+    ]))
+    .failed(&["other settings"]);
+    let shape = format!("{CONFIG}[net]\nanchors_mm = [4.0, 8.0]\n");
+    fs::write(root.join("shape.toml"), shape).unwrap();
+    let from = "train @dataset --preset small --config @shape.toml --from built-in --out @shape";
+    run_in(root, from).failed(&["sets [net]", "leave it out"]);
+    assert!(!root.join("shape").exists());
 }
 
 #[test]
@@ -148,6 +165,10 @@ fn an_exported_network_is_the_one_it_was_exported_from() {
     fs::write(root.join("two/split.json"), "{}").unwrap();
     run_in(root, "export --out @two").failed(&["holds a run"]);
     run_in(root, "export --model @nowhere --out @four").failed(&["nowhere", "is no run of dasl"]);
+    run_in(root, "export --model @one --out @one").failed(&["one is what is exported"]);
+    fs::create_dir(root.join("dataset")).unwrap();
+    fs::write(root.join("dataset/dataset.json"), "{}").unwrap();
+    run_in(root, "export --out @dataset").failed(&["holds a dataset"]);
 }
 
 #[test]

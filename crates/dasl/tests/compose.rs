@@ -321,6 +321,7 @@ fn what_does_not_fit_is_said_in_one_line() {
         .chain(["--out".to_owned(), folder.path().join("x").display().to_string()]));
     ran.failed(&["voxels of 2 mm", "of 1 mm", "--spacing"]);
     assert!(!folder.path().join("out").exists() && !folder.path().join("x").exists());
+    compose(&folder, "backgrounds", "").failed(&["backgrounds is what is composed of"]);
 
     // A background that can't be used is set aside, and the others are composed.
     file("boxes.csv", "scan,x0,y0,z0,x1,y1,z1\nB,-99,-99,-99,99,199,199\n");

@@ -124,6 +124,13 @@ fn a_killed_training_goes_on_as_if_nothing_had_been() {
     run(&resume).done();
     same(&whole, &pieces);
 
+    // Nor while another process trains there.
+    let lock = File::create(whole.join("run.lock")).unwrap();
+    lock.lock().unwrap();
+    let twice = words(&["train", text(&bench().dataset), "--out", text(&whole), "--resume"]);
+    run(twice).failed(&["another process trains"]);
+    drop(lock);
+
     // It takes no other settings: those that are written hold, or it says so.
     let config = folder.path().join("longer.toml");
     fs::write(&config, "[train]\nsteps = 99\n").unwrap();
@@ -203,6 +210,22 @@ fn learning_that_is_killed_at_every_step_ends_the_same() {
 
     // The same command on a finished run changes nothing.
     run(learn(&pieces)).done();
+    same(&whole, &pieces);
+}
+
+#[test]
+fn a_rounds_training_goes_on_in_the_middle() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
+    run(learn(&whole)).done();
+    // In the initial training and in a round with pseudo-labels, both after step 4.
+    let checkpoint = pieces.join("learn/training.safetensors");
+    assert!(kill_when(&learn(&pieces), || checkpoint.exists()));
+    let next = pieces.join("learn/rounds/0001/scores.jsonl");
+    assert!(kill_when(&learn(&pieces), || next.exists() && checkpoint.exists()));
+    let ran = run(learn(&pieces)).done();
+    assert!(ran.err.contains("round 1: its training goes on after step"), "{}", ran.err);
+    assert!(!checkpoint.exists());
     same(&whole, &pieces);
 }
 

@@ -217,6 +217,7 @@ impl Config {
             ("net.layers", net.layers.into_iter().min().unwrap_or(0)),
             ("net.top_down", net.top_down.into_iter().min().unwrap_or(0)),
             ("net.mask", net.mask),
+            ("train.steps", train.steps),
             ("train.batch", train.batch),
             ("train.mask_crop", train.mask_crop),
             ("train.negatives", train.negatives),

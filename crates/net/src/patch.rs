@@ -4,7 +4,7 @@ mod frame;
 
 use dasl_volume::components::components;
 use dasl_volume::crop_padded;
-use dasl_volume::dataset::{Dataset, DatasetError, ScanRecord};
+use dasl_volume::dataset::{Dataset, DatasetError, IgnoredRecord, ScanRecord};
 use ndarray::Array3;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -22,6 +22,8 @@ const LARGEST_MM: f64 = 36.0;
 const LARGEST_ZOOM: f64 = 1.25;
 /// Grids that patches are cut from beside the dataset's own: how many times its spacing they have.
 const COARSER: [usize; 2] = [2, 4];
+/// Size of a place that is only a point, mm, as in LUNA16.
+const POINT_MM: f64 = 10.0;
 /// On a coarser grid a nodule with a smaller edge is neither nodule nor background, voxels: it is
 /// found on a finer one.
 const LEAST_ON_COARSER: usize = 5;
@@ -92,7 +94,7 @@ pub struct Patch {
     pub image: Array3<f32>,
     /// Nodules whose centre lies in the patch.
     pub targets: Vec<Target>,
-    /// Nodules cut by the border: neither nodule nor background.
+    /// Neither nodule nor background: nodules cut by the border, and places that don't count.
     pub ignored: Vec<Cube>,
 }
 
@@ -276,7 +278,27 @@ fn sample_patch(
         }
         Known::NoNodule => known_labels(dataset, set, &sample.scan, Some(sample.label), &frame)?,
     };
-    Ok(frame.finish(ct, labels, config, rng))
+    let unknown = places(&record, &frame);
+    Ok(frame.finish(ct, labels, unknown, config, rng))
+}
+
+/// The places of a scan that count neither as nodule nor as background, in voxels of a box.
+fn places(record: &ScanRecord, frame: &Frame) -> Vec<Cube> {
+    let spacing_mm = record.geometry.spacing_mm[0];
+    let place = |place: &IgnoredRecord| {
+        let at = record.geometry.to_voxel(place.center_mm);
+        let at = [at.z, at.y, at.x];
+        let center = std::array::from_fn(|axis| at[axis] - frame.start[axis] as f64);
+        let mm = if place.diameter_mm > 0.0 { place.diameter_mm } else { POINT_MM };
+        Cube { center, edge: mm / spacing_mm }
+    };
+    let meets = |cube: &Cube| {
+        (0..3).all(|axis| {
+            let reach = cube.edge / 2.0;
+            cube.center[axis] > -reach && cube.center[axis] < frame.shape[axis] as f64 + reach
+        })
+    };
+    record.ignored.iter().map(place).filter(meets).collect()
 }
 
 /// How far a patch's middle may lie from a nodule of an edge, in voxels: a quarter of the patch,
@@ -326,7 +348,8 @@ fn background_patch(
     let frame = Frame::draw(center, coarser, config, rng);
     let ct = dataset.read_ct(scan, frame.start, frame.shape)?;
     let labels = known_labels(dataset, set, scan, None, &frame)?;
-    Ok(frame.finish(ct, labels, config, rng))
+    let unknown = places(&record, &frame);
+    Ok(frame.finish(ct, labels, unknown, config, rng))
 }
 
 /// The labels of a box that reaches beyond one sample: only annotated nodules are known, of them all

@@ -161,13 +161,17 @@ fn surroundings(
     Ok(Surroundings { start, ct })
 }
 
-/// The best proposal near a patch's middle: one elsewhere is about something else.
+/// The best proposal near a patch's middle: one elsewhere is about something else. Where there is none, as
+/// of a network that learnt at too high a rate, one that is sure that there is nothing.
 fn best_proposal(segmenter: &Segmenter, features: &Features, edge: usize) -> Proposal {
     let mut proposals = segmenter.proposals(features, [edge; 3], 0.0);
     let near = edge as f64 / 4.0;
     let middle = (edge as f64 - 1.0) / 2.0;
     proposals.retain(|p| p.cube.center.iter().all(|c| (c - middle).abs() <= near));
-    proposals.swap_remove(0)
+    let anchor = segmenter.config().net.anchors_mm.first().copied().unwrap_or(1.0);
+    let edge = anchor / segmenter.config().net.spacing_mm;
+    let nothing = Proposal { cube: Cube { center: [middle; 3], edge }, score: 0.0 };
+    proposals.into_iter().next().unwrap_or(nothing)
 }
 
 /// Overlap of a thresholded mask with the readers' one, over the whole nodule:

@@ -72,10 +72,11 @@ pub struct Trainer {
 
 impl Trainer {
     /// A fresh network on an execution device.
-    pub fn new(config: Config, seed: u64, device: &Device) -> Self {
+    pub fn new(mut config: Config, seed: u64, device: &Device) -> Self {
         let device = device.clone().autodiff();
         let model = NoduleRcnn::new(&config.net, seed, &device);
         let warm_up = config.train.warm_up;
+        config.train.warm_up = most_warm_up(warm_up, config.train.steps);
         Self {
             config,
             warm_up,
@@ -116,7 +117,7 @@ impl Trainer {
         self.config.train.steps = steps;
         self.config.train.learning_rate = learning_rate;
         // From the configured value: what an earlier restart made of it is lost when a run goes on.
-        self.config.train.warm_up = self.warm_up.min(steps / 5);
+        self.config.train.warm_up = most_warm_up(self.warm_up, steps);
         self.seed = seed;
         self.step = 0;
         self.optimizer = Optimizer::default();
@@ -159,9 +160,21 @@ impl Trainer {
     /// # Errors
     /// If the file can't be written.
     pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
+        self.save_with(path, BTreeMap::new())
+    }
+
+    /// The same with more to know of it.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn save_with(
+        &self,
+        path: &Path,
+        mut about: BTreeMap<String, String>,
+    ) -> Result<(), WeightsError> {
         let mut named: Named = weights::export(&self.model);
         named.extend(self.optimizer.export());
-        let about = BTreeMap::from([("step".to_string(), self.step.to_string())]);
+        about.insert("step".to_string(), self.step.to_string());
         weights::save(path, &named, &about)
     }
 
@@ -171,6 +184,18 @@ impl Trainer {
     /// If the file can't be read or belongs to another network.
     pub fn load(&mut self, path: &Path) -> Result<(), WeightsError> {
         let (named, about) = weights::load(path)?;
+        self.take(named, &about)
+    }
+
+    /// Continues from what was read of such a file.
+    ///
+    /// # Errors
+    /// If it belongs to another network.
+    pub fn take(
+        &mut self,
+        named: Named,
+        about: &BTreeMap<String, String>,
+    ) -> Result<(), WeightsError> {
         let (state, weights): (Named, Named) =
             named.into_iter().partition(|(name, _)| is_optimizer_state(name));
         self.start_from(Some(&weights))?;
@@ -178,6 +203,11 @@ impl Trainer {
         self.optimizer = Optimizer::import(&state, self.step, &self.device);
         Ok(())
     }
+}
+
+/// Of a short training the warm-up is a fifth at most, so that it reaches its rate.
+fn most_warm_up(warm_up: usize, steps: usize) -> usize {
+    warm_up.min(steps / 5)
 }
 
 /// The losses of each patch in one pass of the network.

@@ -6,9 +6,10 @@ use dasl_net::config::{Config, Preset, TrainConfig};
 use dasl_net::infer::Segmenter;
 use dasl_net::model::NoduleRcnn;
 use dasl_net::patch::{Known, Patch, PlacedMask, TrainingSample, TrainingSet, draw, sample_box};
-use dasl_net::sample::predict_box;
+use dasl_net::sample::{predict_box, predict_sample};
+use dasl_net::weights;
 use dasl_volume::dataset::{
-    Dataset, DatasetInfo, DatasetWriter, NoduleRecord, ScanArrays, ScanRecord,
+    Dataset, DatasetInfo, DatasetWriter, IgnoredRecord, NoduleRecord, ScanArrays, ScanRecord,
 };
 use dasl_volume::{Geometry, PointMm};
 use ndarray::{Array3, s};
@@ -30,6 +31,20 @@ fn dataset(folder: &std::path::Path) -> Dataset {
 
 /// The same with a nodule of another size.
 fn dataset_with(folder: &std::path::Path, nodule_at: std::ops::Range<usize>) -> Dataset {
+    let (record, arrays) = scan(nodule_at);
+    written(folder, &record, &arrays)
+}
+
+fn written(folder: &std::path::Path, record: &ScanRecord, arrays: &ScanArrays) -> Dataset {
+    let info =
+        DatasetInfo { format: 1, dasl_version: "0".into(), spacing_mm: 1.0, rule: "pylidc".into() };
+    let writer = DatasetWriter::create_or_open(folder, &info).unwrap();
+    writer.write_scan(record, arrays).unwrap();
+    writer.finish().unwrap();
+    Dataset::open(folder).unwrap()
+}
+
+fn scan(nodule_at: std::ops::Range<usize>) -> (ScanRecord, ScanArrays) {
     let geometry = Geometry::axial(SHAPE, [1.0; 3], PointMm::new(0.0, 0.0, 0.0));
     let nodule = NoduleRecord {
         label: 1,
@@ -70,13 +85,54 @@ fn dataset_with(folder: &std::path::Path, nodule_at: std::ops::Range<usize>) -> 
     let mut labels = Array3::zeros(SHAPE);
     labels.slice_mut(s![nodule_at.clone(), nodule_at.clone(), nodule_at]).fill(1_u16);
     let lung = Array3::ones(SHAPE);
-    let info =
-        DatasetInfo { format: 1, dasl_version: "0".into(), spacing_mm: 1.0, rule: "pylidc".into() };
-    let writer = DatasetWriter::create_or_open(folder, &info).unwrap();
-    let arrays = ScanArrays { ct, native_labels: labels.clone(), labels, lung };
-    writer.write_scan(&record, &arrays).unwrap();
-    writer.finish().unwrap();
-    Dataset::open(folder).unwrap()
+    (record, ScanArrays { ct, native_labels: labels.clone(), labels, lung })
+}
+
+#[test]
+fn a_place_that_does_not_count_is_neither_nodule_nor_background() {
+    // A bright cube of 6 voxels beside the nodule, where readers disagree.
+    let (mut record, mut arrays) = scan(NODULE);
+    let place = Geometry::axial([6; 3], [1.0; 3], PointMm::new(54.0, 45.0, 45.0));
+    arrays.ct.fill(-800);
+    arrays.ct.slice_mut(s![45..51, 45..51, 54..60]).fill(1000);
+    record.ignored.push(IgnoredRecord {
+        kind: "few-readers".into(),
+        center_mm: place.to_mm(dasl_volume::VoxelPos::new(2.5, 2.5, 2.5)),
+        diameter_mm: 6.0,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = written(folder.path(), &record, &arrays);
+    let sample = TrainingSample { scan: "S".into(), label: 1, weight: 1.0, known: Known::Dataset };
+    let background = vec!["S".into()];
+    let set = TrainingSet { samples: vec![sample], background, annotated_share: 0.0 };
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    let (mut seen, mut edges) = (0, Vec::new());
+    for coarse_share in [0.0, 1.0] {
+        let config = TrainConfig { coarse_share, positive_share: 0.5, ..config() };
+        for _ in 0..60 {
+            let patch = draw(&dataset, &set, &config, &mut rng).unwrap();
+            let bright = patch.image.indexed_iter().filter(|(_, value)| **value > 0.2);
+            let (mut sum, mut count) = ([0.0; 3], 0.0);
+            for ((z, y, x), _) in bright {
+                [z, y, x].iter().zip(&mut sum).for_each(|(at, sum)| *sum += *at as f64);
+                count += 1.0;
+            }
+            let middle = sum.map(|sum| sum / count);
+            let inside = middle.iter().all(|at| (5.0..26.0).contains(at));
+            if count == 0.0 || !inside {
+                continue;
+            }
+            seen += 1;
+            let near = patch.ignored.iter().find(|cube| {
+                cube.center.iter().zip(middle).all(|(center, at)| (center - at).abs() < 1.0)
+            });
+            edges.push(near.expect("the place is ignored where it is seen").edge);
+        }
+    }
+    assert!(seen > 30, "{seen}");
+    edges.sort_by(f64::total_cmp);
+    // 6 voxels, scaled by 0.75 to 1.25, and a half and a quarter of that.
+    assert!(edges[0] < 2.0 && edges[edges.len() - 1] > 6.0, "{edges:?}");
 }
 
 fn patches(known: Known, background: bool) -> Vec<Patch> {
@@ -238,6 +294,23 @@ fn samples_are_drawn_in_proportion_to_their_weights() {
     let [z, y, _] = longest(0.8, 600);
     close(z, 30.0);
     close(y, 90.0);
+}
+
+#[test]
+fn a_network_whose_boxes_all_lie_elsewhere_finds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let config = Config { train: config(), ..Config::preset(Preset::Tiny) };
+    let device = Device::flex();
+    let mut named = weights::export(&NoduleRcnn::new(&config.net, 3, &device));
+    // Per anchor a score, three offsets and a size.
+    for output in named.get_mut("detection.output.bias").unwrap().values.chunks_exact_mut(5) {
+        output[1..4].fill(1e3);
+    }
+    let segmenter = Segmenter::from_named(&named, config, &device).unwrap();
+    let found = predict_sample(&segmenter, &dataset, "S", 1).unwrap();
+    assert!(found.proposal.score.abs() < 1e-12);
+    assert!(found.proposal.cube.center.iter().all(|at| (at - 47.5).abs() < 1.0));
 }
 
 #[test]

@@ -41,11 +41,9 @@ pub fn run(args: &ComposeArgs, json: bool) -> Result<Outcome> {
     }
     let nodules = Dataset::open(&args.nodules)?;
     let backgrounds = Dataset::open(&args.backgrounds)?;
-    let same = |source: &Path| args.out.canonicalize().ok().zip(source.canonicalize().ok());
-    for source in [&args.nodules, &args.backgrounds] {
-        if same(source).is_some_and(|(out, source)| out == source) {
-            bail!("--out {} is what is composed of: name another folder", args.out.display());
-        }
+    let sources = [&args.nodules, &args.backgrounds].map(|source| source.canonicalize().ok());
+    if args.out.canonicalize().is_ok_and(|out| sources.contains(&Some(out))) {
+        bail!("--out {} is what is composed of: name another folder", args.out.display());
     }
     check_together(&nodules, &backgrounds)?;
     let excluded = match &args.exclude {

@@ -13,6 +13,7 @@ use dasl_volume::write_atomic;
 use crate::Outcome;
 use crate::args::ExportArgs;
 use crate::model::Finished;
+use crate::out_folder::{self, Kind};
 use crate::run_folder::RunFolder;
 use crate::table;
 use crate::trained_on::{self, Patients};
@@ -28,6 +29,11 @@ pub fn run(args: &ExportArgs, json: bool) -> Result<Outcome> {
     // Also checks that weights and configuration belong to each other.
     let segmenter = Segmenter::from_named(&named, config.clone(), &device)?;
     let Exported { network, mask } = onnx::export(&config.net, &named);
+    out_folder::check(&args.out, Kind::Run)?;
+    let real = |path: &Path| path.canonicalize().ok();
+    if real(&args.out).is_some() && real(&args.out) == args.model.as_deref().and_then(real) {
+        bail!("{} is what is exported: name another --out", args.out.display());
+    }
     let out = RunFolder::new(&args.out);
     if out.split().exists() {
         bail!("{} holds a run: name another --out", args.out.display());

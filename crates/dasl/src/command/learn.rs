@@ -94,6 +94,7 @@ pub fn learn(
         learner.begin_with(weights)?;
     }
     learner.begun = begun;
+    learner.checkpoint = Some(rounds.join("training.safetensors"));
     learner.progress = bar("learn", 1);
     let progress = learner.progress.clone();
     let mut watcher = Watcher { progress, begun: None, whole, timed };

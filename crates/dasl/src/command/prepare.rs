@@ -135,7 +135,8 @@ pub fn add(dataset: &DatasetWriter, source: &Source) -> Result<ScanRecord> {
             texture: facts.texture.clone(),
         });
     }
-    let known = |label: u16| if nodules.iter().any(|n| n.label == label) { label } else { 0 };
+    let is_known = |label| nodules.iter().any(|n| n.label == label);
+    let known = |label| if label == 0 || is_known(label) { label } else { 0 };
     let native_labels = source.labels.voxels.mapv(known);
     let labels = labels.voxels.mapv(known);
     let record = ScanRecord {

@@ -1,10 +1,11 @@
 //! `dasl train`: a network from all annotations of a dataset.
 
 use anyhow::{Result, bail};
+use dasl_net::config::NetConfig;
 use dasl_net::infer::Segmenter;
 use dasl_net::patch::{Known, TrainingSample, TrainingSet};
 use dasl_net::sample::{compare, predict_sample};
-use dasl_net::trainer::{StepLosses, Trainer};
+use dasl_net::trainer::{StepLosses, TrainError, Trainer};
 use dasl_net::weights;
 use dasl_volume::dataset::{Dataset, DatasetError};
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<Outcome> {
     let dataset = Dataset::open(&args.dataset)?;
     let folder = RunFolder::new(&args.out);
     let (settings, split, seed) = begin(args, &folder, &dataset)?;
+    let _lock = folder.lock()?;
     let device = args.network.device.open()?;
     let mut trainer = Trainer::new(settings.network(), seed, &device);
     if args.resume && folder.checkpoint().exists() {
@@ -67,11 +69,16 @@ fn begin(
     }
     if args.resume && folder.exists() {
         folder.check_dataset(dataset)?;
-        let (settings, seed) = (folder.read_settings()?, folder.read_origin()?.seed);
+        let (settings, origin) = (folder.read_settings()?, folder.read_origin()?);
+        let seed = origin.seed;
         let asked = &args.network;
         let given = asked.preset.is_some() || asked.config.is_some() || asked.from.is_some();
-        if asked.seed.is_some_and(|asked| asked != seed)
-            || given && resolve(asked, dataset)?.settings != settings
+        let other = |new: New| {
+            let began_with = new.start.map(|start| start.sha256);
+            let begins_otherwise = asked.from.is_some() && began_with != origin.began_with_sha256;
+            begins_otherwise || new.settings != settings
+        };
+        if asked.seed.is_some_and(|asked| asked != seed) || given && other(resolve(asked, dataset)?)
         {
             bail!(
                 "{root} holds a run with other settings, by which --resume goes on: leave --preset, \
@@ -87,6 +94,9 @@ fn begin(
         bail!("{root} holds a run already: add --resume to go on with it, or name another --out");
     }
     let New { settings, split, start } = resolve(&args.network, dataset)?;
+    if split.train.is_empty() {
+        bail!(TrainError::Empty);
+    }
     let seed = args.network.new_seed();
     folder.create(&settings, &split, dataset, seed, start.as_ref())?;
     Ok((settings, split, seed))
@@ -119,6 +129,12 @@ pub fn resolve(args: &NetworkArgs, dataset: &Dataset) -> Result<New> {
                  import it anew with --spacing {its}, or begin with fresh weights",
                 from.display()
             );
+        }
+        let preset = Settings::preset(preset.into()).net;
+        let own = NetConfig { spacing_mm: preset.spacing_mm, ..settings.net.clone() };
+        let theirs = NetConfig { spacing_mm: preset.spacing_mm, ..start.config.net.clone() };
+        if own != preset && own != theirs {
+            bail!("--config sets [net], which is that of --from {}: leave it out", from.display());
         }
         settings.net = start.config.net.clone();
     }

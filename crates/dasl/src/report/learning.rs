@@ -255,20 +255,25 @@ fn of_rows(prefix: &str, rows: &[Row], of: fn(&Row) -> Option<f64>) -> Vec<Curve
 }
 
 fn of_state(name: &str, state: &RunState) -> Option<Curve> {
-    let points = state.history.iter().map(|r| Point {
-        round: r.round,
-        kind: r.kind.to_string(),
-        annotated: r.annotated as f64,
-        pseudo: r.pseudo as f64,
-        right: None,
-        precision: None,
-        seeds: 1,
-        mean: r.score.value,
-        low: r.score.value,
-        high: r.score.value,
+    // Without a validation there is no Dice.
+    let points = state.history.iter().filter_map(|r| {
+        let &dice = r.score.figures.get("dice")?;
+        Some(Point {
+            round: r.round,
+            kind: r.kind.to_string(),
+            annotated: r.annotated as f64,
+            pseudo: r.pseudo as f64,
+            right: None,
+            precision: None,
+            seeds: 1,
+            mean: dice,
+            low: dice,
+            high: dice,
+        })
     });
+    let points: Vec<Point> = points.collect();
     let initial = Some(state.history.first()?.annotated);
-    Some(Curve { name: name.into(), initial, points: points.collect() })
+    (!points.is_empty()).then(|| Curve { name: name.into(), initial, points })
 }
 
 fn rounds(curves: &[Curve]) -> Markup {

@@ -1,5 +1,7 @@
 //! From the voxels of a box to a patch: coarser, scaled, flipped, varied, cut into targets.
 
+use std::collections::BTreeMap;
+
 use dasl_volume::blocks::{block_label, block_mean};
 use dasl_volume::resample::{resample_ct, resample_labels};
 use dasl_volume::{Geometry, PADDING_HU, PointMm, Volume};
@@ -42,18 +44,26 @@ impl Frame {
         Self { start, shape: [edge; 3], coarser, scale }
     }
 
-    /// Scales, flips and varies what was read.
+    /// Scales, flips and varies what was read. `unknown`, in voxels of the box, is neither nodule nor
+    /// background.
     #[allow(clippy::float_cmp, reason = "exactly 1 means that nothing is to be resampled")]
     pub fn finish(
         &self,
         ct: Array3<i16>,
-        labels: Array3<u16>,
+        mut labels: Array3<u16>,
+        mut unknown: Vec<Cube>,
         config: &TrainConfig,
         rng: &mut ChaCha8Rng,
     ) -> Patch {
         let (ct, labels) = if self.coarser == 1 {
             (ct, labels)
         } else {
+            // Of cubes of voxels less than half of a small nodule may be left, or nothing.
+            let small = |cube: &Cube| cube.edge < (LEAST_ON_COARSER * self.coarser) as f64;
+            let mut boxes = boxes(labels.view());
+            boxes.retain(|_, (low, high)| small(&bounding_cube(*low, *high)));
+            unknown.extend(boxes.values().map(|(low, high)| bounding_cube(*low, *high)));
+            labels.mapv_inplace(|label| if boxes.contains_key(&label) { 0 } else { label });
             (block_mean(ct.view(), self.coarser), block_label(labels.view(), self.coarser))
         };
         let (ct, labels) = if self.scale == 1.0 {
@@ -65,7 +75,8 @@ impl Frame {
             let ct = resample_ct(&Volume::new(ct, from), &to).voxels;
             (ct, resample_labels(&Volume::new(labels, from), &to).voxels)
         };
-        let (ct, labels) = flip(ct, labels, rng);
+        let flips: [bool; 3] = std::array::from_fn(|_| rng.random());
+        let (ct, labels) = flip(ct, labels, flips);
         let shift_hu = rng.random_range(-30.0..=30.0_f32);
         let noise_hu = rng.random_range(0.0..=15.0_f64);
         let ct = ct.mapv(|hu| {
@@ -82,17 +93,30 @@ impl Frame {
             patch.targets = targets;
             patch.ignored.extend(small.into_iter().map(|target| target.cube));
         }
+        let unknown = unknown.into_iter().map(|cube| self.in_patch(cube, flips, config.patch));
+        patch.ignored.extend(unknown);
         patch
+    }
+
+    /// A cube of the box as the patch of an edge has it.
+    fn in_patch(&self, cube: Cube, flips: [bool; 3], patch: usize) -> Cube {
+        let by = self.coarser as f64;
+        let center = std::array::from_fn(|axis| {
+            // The middle of the first cube of voxels is the first voxel's of the patch.
+            let at = ((cube.center[axis] + 0.5) / by - 0.5) / self.scale;
+            if flips[axis] { patch as f64 - 1.0 - at } else { at }
+        });
+        Cube { center, edge: cube.edge / by / self.scale }
     }
 }
 
 fn flip(
     mut ct: Array3<i16>,
     mut labels: Array3<u16>,
-    rng: &mut ChaCha8Rng,
+    flips: [bool; 3],
 ) -> (Array3<i16>, Array3<u16>) {
-    for axis in 0..3 {
-        if rng.random::<bool>() {
+    for (axis, flip) in flips.into_iter().enumerate() {
+        if flip {
             ct.invert_axis(Axis(axis));
             labels.invert_axis(Axis(axis));
         }
@@ -109,17 +133,7 @@ pub fn assemble(
     mut jitter: impl FnMut() -> i64,
 ) -> Patch {
     let image = normalise(ct);
-    let mut boxes = std::collections::BTreeMap::<u16, ([usize; 3], [usize; 3])>::new();
-    for ((z, y, x), &label) in labels.indexed_iter() {
-        if label == 0 {
-            continue;
-        }
-        let (low, high) = boxes.entry(label).or_insert(([z, y, x], [z, y, x]));
-        for (axis, at) in [z, y, x].into_iter().enumerate() {
-            low[axis] = low[axis].min(at);
-            high[axis] = high[axis].max(at);
-        }
-    }
+    let boxes = boxes(labels);
     let size: [usize; 3] = [labels.shape()[0], labels.shape()[1], labels.shape()[2]];
     let crop = crop.min(size[0]);
     let (mut targets, mut ignored) = (Vec::new(), Vec::new());
@@ -141,6 +155,19 @@ pub fn assemble(
         targets.push(Target { cube, roi, mask });
     }
     Patch { image, targets, ignored }
+}
+
+/// First and last voxel of each label's box.
+fn boxes(labels: ArrayView3<'_, u16>) -> BTreeMap<u16, ([usize; 3], [usize; 3])> {
+    let mut boxes = BTreeMap::new();
+    for ((z, y, x), &label) in labels.indexed_iter().filter(|(_, label)| **label != 0) {
+        let (low, high) = boxes.entry(label).or_insert(([z, y, x], [z, y, x]));
+        for (axis, at) in [z, y, x].into_iter().enumerate() {
+            low[axis] = low[axis].min(at);
+            high[axis] = high[axis].max(at);
+        }
+    }
+    boxes
 }
 
 /// The cube that stands for a box from voxel `low` to voxel `high`: same centre, mean edge.
