@@ -102,7 +102,9 @@ fn a_scan_is_one_patients_and_those_without_a_name_are_not_one() {
     run_in(root, import).set_aside(&["PHANTOM-001", "of another patient", "keep one"]);
     fs::remove_dir_all(copy).unwrap();
 
-    series.iter().for_each(|series| made_up::rewrite(series, tags::PATIENT_ID, VR::LO, ""));
+    for series in &series {
+        made_up::rewrite(series, tags::PATIENT_ID, VR::LO, "");
+    }
     run_in(root, "import lidc @archive --spacing 2 --out @nameless").done();
     let dataset = Dataset::open(&root.join("nameless")).unwrap();
     let patients = |dataset: &Dataset| {

@@ -254,7 +254,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("a#1.mask.nii.gz");
             let mut voxels = Array3::zeros(wide.shape);
-            marked.iter().for_each(|(at, label)| voxels[*at] = *label);
+            for (at, label) in marked {
+                voxels[*at] = *label;
+            }
             nifti::write_labels(&path, &LabelVolume::new(voxels, wide)).unwrap();
             read_mask(&path, &wide)
         };
