@@ -200,8 +200,18 @@ fn two_systems() {
     predict(&other, "c", &[]);
     let against = &evaluate(root, out).done().json()["against"];
     assert_eq!(against["summary"]["hits"], 1);
-    let difference = against["dice_difference"]["difference"].as_f64().unwrap();
-    assert!((difference - (12.0 / 14.0 + 1.0 - 1.0) / 3.0).abs() < 1e-12, "{difference}");
+    for (figure, by_hand) in [
+        ("dice_difference", (12.0 / 14.0 + 1.0 - 1.0) / 3.0),
+        ("hit_rate_difference", 1.0 / 3.0),
+        ("false_positives_difference", 2.0 / 3.0),
+    ] {
+        let found = against[figure]["difference"].as_f64().unwrap();
+        assert!((found - by_hand).abs() < 1e-12, "{figure}: {found}");
+    }
+    assert!(against["cpm_difference"].is_null(), "there are no scores");
+    run_in(root, "report @out --out @page").done();
+    let page = fs::read_to_string(root.join("page/report.html")).unwrap();
+    assert!(page.contains("false positives/scan: +0.6667"), "the comparison is not in the report");
 }
 
 #[test]

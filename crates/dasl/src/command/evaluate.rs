@@ -1,5 +1,6 @@
 //! `dasl evaluate`: outlines against a dataset's reference, nodule by nodule.
 
+mod against;
 mod agreement;
 mod candidates;
 mod froc_curve;
@@ -16,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use dasl_metrics::{
-    Annotation, DIAMETER_RULE, Difference, Figures, IgnoredPlace, Interval, Judged, MATCHING_RULE,
-    Measures, SURFACE_RULE, ScanResult, SizeGroup, Summary, TextureGroup, match_instances,
-    mean_difference, mean_interval, measure,
+    Annotation, DIAMETER_RULE, Figures, IgnoredPlace, Interval, Judged, MATCHING_RULE, Measures,
+    SURFACE_RULE, ScanResult, SizeGroup, Summary, TextureGroup, match_instances, mean_interval,
+    measure,
 };
 use dasl_volume::dataset::{Dataset, ScanRecord};
 use dasl_volume::{Geometry, PointMm, nifti};
@@ -31,6 +32,8 @@ use crate::progress::bar;
 use crate::segmented_folder::{LABELS, folders};
 use crate::trained_on;
 
+use against::compared;
+pub use against::{Against, in_words};
 pub use candidates::{Candidate, Fate};
 pub use froc_curve::{FrocCurve, centre};
 pub use render::render;
@@ -59,6 +62,14 @@ pub struct Evaluated {
     /// Places that don't count.
     #[serde(skip)]
     excluded: Vec<Annotation>,
+}
+
+impl Evaluated {
+    /// 1 for each nodule that was hit, else 0.
+    fn hits(&self) -> Vec<f64> {
+        let hit = self.result.nodules.iter().map(|n| n.prediction.is_some());
+        hit.map(|hit| f64::from(u8::from(hit))).collect()
+    }
 }
 
 /// What a nodule is, and how well it was outlined.
@@ -106,17 +117,6 @@ pub struct Intervals {
     pub resamples: usize,
     /// What determines them.
     pub seed: u64,
-}
-
-/// Another system on the same scans.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Against {
-    /// Where its outlines are.
-    pub predictions: PathBuf,
-    /// Its figures.
-    pub summary: Summary,
-    /// Mean Dice of the evaluated system less that of the other, paired.
-    pub dice_difference: Option<Difference>,
 }
 
 /// Results of all scans that were predicted.
@@ -275,39 +275,10 @@ fn intervals(scans: &[Evaluated], bootstrap: BootstrapArgs) -> Option<Intervals>
     };
     (resamples > 0).then(|| Intervals {
         dice: interval(&|s| s.result.nodules.iter().map(|n| n.dice).collect()),
-        hit_rate: interval(&|s| {
-            let hit = s.result.nodules.iter().map(|n| n.prediction.is_some());
-            hit.map(|hit| f64::from(u8::from(hit))).collect()
-        }),
+        hit_rate: interval(&Evaluated::hits),
         false_positives_per_scan: interval(&|s| vec![s.result.false_positives.len() as f64]),
         resamples,
         seed,
-    })
-}
-
-/// Evaluates another system and compares it, nodule by nodule.
-fn compared(
-    evaluation: &Evaluation,
-    predictions: &Path,
-    dataset: &Dataset,
-    bootstrap: BootstrapArgs,
-) -> Result<Against> {
-    let other = evaluate(predictions, dataset, BootstrapArgs { bootstrap: 0, ..bootstrap })?;
-    let names = |e: &Evaluation| e.scans.iter().map(|s| s.scan.clone()).collect::<BTreeSet<_>>();
-    if let Some(scan) = names(evaluation).symmetric_difference(&names(&other)).next() {
-        bail!("scan {scan} was predicted by only one of the two systems; segment it with both");
-    }
-    let dice = |s: &Evaluated| s.result.nodules.iter().map(|n| n.dice).collect::<Vec<_>>();
-    let pairs: Vec<Vec<(f64, f64)>> = evaluation
-        .scans
-        .iter()
-        .zip(&other.scans)
-        .map(|(a, b)| dice(a).into_iter().zip(dice(b)).collect())
-        .collect();
-    Ok(Against {
-        predictions: predictions.to_path_buf(),
-        summary: other.summary,
-        dice_difference: mean_difference(&pairs, bootstrap.bootstrap, bootstrap.seed),
     })
 }
 

@@ -6,6 +6,7 @@ use maud::html;
 use super::html::{Section, figure, mean_sd, table};
 use super::run::Run;
 use super::{evaluations, flatters};
+use crate::command::evaluate::{Against, in_words};
 
 /// The section; `None` if nothing was evaluated.
 pub fn section(runs: &[Run]) -> Option<Section> {
@@ -17,11 +18,24 @@ pub fn section(runs: &[Run]) -> Option<Section> {
         Some(i) => format!("{value} ({:.2} to {:.2})", i.low, i.high),
         None => value,
     };
-    let rows = all.iter().map(|(name, evaluation)| {
+    let other = |against: &Against| {
+        let s = &against.summary;
+        vec![
+            format!("against {}", against.predictions.display()),
+            s.scans.to_string(),
+            s.nodules.to_string(),
+            figure(s.dice_mean, 2),
+            mean_sd(s.tp_dice_mean, s.tp_dice_sd),
+            figure(s.hit_rate, 2),
+            figure(s.false_positives_per_scan, 2),
+            figure(against.cpm, 2),
+        ]
+    };
+    let rows = all.iter().flat_map(|(name, evaluation)| {
         let s = &evaluation.summary;
         let i = evaluation.intervals.as_ref();
         let froc = evaluation.froc.as_ref();
-        vec![
+        let own = vec![
             (*name).to_string(),
             s.scans.to_string(),
             s.nodules.to_string(),
@@ -33,7 +47,8 @@ pub fn section(runs: &[Run]) -> Option<Section> {
                 figure(froc.map(|f| f.cpm), 2),
                 froc.and_then(|f| f.intervals.as_ref()).map(|i| i.cpm),
             ),
-        ]
+        ];
+        [own].into_iter().chain(evaluation.against.as_ref().map(other))
     });
     let rows: Vec<Vec<String>> = rows.collect();
     let header = [
@@ -59,6 +74,13 @@ pub fn section(runs: &[Run]) -> Option<Section> {
             "± is the standard deviation over nodules. Matching rule: " (first.matching) ". Consensus: "
             (first.consensus) ". CPM: mean sensitivity at 1/8 to 8 false positives per scan, by "
             "LUNA16's rules."
+        }
+        @for (name, against) in all.iter().filter_map(|(n, e)| Some((n, e.against.as_ref()?))) {
+            @for (of, d) in against.differences().into_iter().filter_map(|(of, d)| Some((of, d?))) {
+                p.note {
+                    (name) " less " (against.predictions.display()) ", " (of) ": " (in_words(d)) "."
+                }
+            }
         }
         @for (name, evaluation) in &all {
             @let trained_on = evaluation.scans.iter().filter(|scan| scan.trained_on).count();

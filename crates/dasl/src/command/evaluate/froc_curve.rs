@@ -38,26 +38,9 @@ impl FrocCurve {
     /// # Errors
     /// If nothing can be ranked.
     pub fn of(scans: &[Evaluated], bootstrap: BootstrapArgs) -> Result<Option<Self>> {
-        let (mut marks, mut nodules, mut excluded) = (Vec::new(), Vec::new(), Vec::new());
-        for scan in scans {
-            let Some(candidates) = &scan.candidates else { return Ok(None) };
-            marks.extend(candidates.iter().map(|c| Mark {
-                scan: scan.scan.clone(),
-                centre_mm: centre(c.center_mm),
-                probability: c.score,
-            }));
-            nodules.extend(scan.facts.iter().map(|n| Annotation {
-                scan: scan.scan.clone(),
-                centre_mm: centre(n.center_mm),
-                diameter_mm: n.diameter_mm,
-            }));
-            excluded.extend(scan.excluded.iter().cloned());
-        }
-        let ids: Vec<String> = scans.iter().map(|s| s.scan.clone()).collect();
-        let ranking = match Ranking::new(&ids, &marks, &nodules, &excluded, MAX_MARKS_PER_SCAN) {
-            Err(FrocError::NoNodules) => return Ok(None),
-            ranked => ranked?,
-        };
+        let Some(ranking) = ranked(scans)? else { return Ok(None) };
+        let scores = scans.iter().flat_map(|scan| scan.candidates.iter().flatten());
+        let lowest_score = scores.map(|candidate| candidate.score).reduce(f64::min);
         let (rates, curve) = (curve_rates(), ranking.froc());
         let intervals = (bootstrap.bootstrap > 0)
             .then(|| froc_intervals(&ranking, &rates, bootstrap.bootstrap, bootstrap.seed))
@@ -70,8 +53,35 @@ impl FrocCurve {
             cpm: curve.cpm,
             counts: curve.counts,
             intervals,
-            lowest_score: marks.iter().map(|m| m.probability).reduce(f64::min),
+            lowest_score,
         }))
+    }
+}
+
+/// What was outlined, ranked; `None` where a scan has no scores or none has a nodule.
+///
+/// # Errors
+/// If nothing can be ranked.
+pub(super) fn ranked(scans: &[Evaluated]) -> Result<Option<Ranking>> {
+    let (mut marks, mut nodules, mut excluded) = (Vec::new(), Vec::new(), Vec::new());
+    for scan in scans {
+        let Some(candidates) = &scan.candidates else { return Ok(None) };
+        marks.extend(candidates.iter().map(|c| Mark {
+            scan: scan.scan.clone(),
+            centre_mm: centre(c.center_mm),
+            probability: c.score,
+        }));
+        nodules.extend(scan.facts.iter().map(|n| Annotation {
+            scan: scan.scan.clone(),
+            centre_mm: centre(n.center_mm),
+            diameter_mm: n.diameter_mm,
+        }));
+        excluded.extend(scan.excluded.iter().cloned());
+    }
+    let ids: Vec<String> = scans.iter().map(|s| s.scan.clone()).collect();
+    match Ranking::new(&ids, &marks, &nodules, &excluded, MAX_MARKS_PER_SCAN) {
+        Err(FrocError::NoNodules) => Ok(None),
+        ranked => Ok(Some(ranked?)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use dasl_metrics::{Interval, Measures};
 
+use super::against::in_words;
 use super::{Against, Evaluation, FrocCurve, Group};
 use crate::table;
 
@@ -122,18 +123,16 @@ fn froc(curve: &FrocCurve) -> String {
 
 fn against(other: &Against) -> String {
     let s = &other.summary;
-    let difference = other.dice_difference.map_or("-".into(), |d| {
-        let (low, high) = (d.interval.low, d.interval.high);
-        format!("{:+.4} (95% {low:+.4} to {high:+.4}), p = {:.3}, paired", d.difference, d.p)
-    });
+    let differences = other.differences().into_iter().filter_map(|(of, d)| Some((of, d?)));
+    let lines = differences.map(|(of, d)| format!("\n  difference of {of}: {}", in_words(d)));
     format!(
-        "against {}:\n  Dice {}, TP Dice {}, hit rate {}, false positives/scan {}\n  difference of \
-         Dice: {difference}",
+        "against {}:\n  Dice {}, TP Dice {}, hit rate {}, false positives/scan {}{}",
         other.predictions.display(),
         table::mean_sd(s.dice_mean, s.dice_sd),
         table::mean_sd(s.tp_dice_mean, s.tp_dice_sd),
         table::figure(s.hit_rate),
-        table::figure(s.false_positives_per_scan)
+        table::figure(s.false_positives_per_scan),
+        lines.collect::<String>()
     )
 }
 
