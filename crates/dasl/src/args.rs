@@ -1,5 +1,6 @@
 //! The command line.
 
+mod archive;
 mod evaluation;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use dasl_net::device::{Device, GpuError, gpu};
 
 use crate::oracle_choice::OracleChoice;
 use crate::shard::Shard;
+pub use archive::{PickArgs, SeriesArgs};
 pub use evaluation::{
     BootstrapArgs, EvaluateArgs, EvaluateReadersArgs, EvaluateSamplesArgs, EvaluateWhat, FrocArgs,
 };
@@ -41,6 +43,8 @@ pub enum Command {
     /// Turn scans into a dataset
     #[command(subcommand)]
     Import(Import),
+    /// List the series of a DICOM archive, to choose from by --series
+    Series(SeriesArgs),
     /// Put nodules into the lungs of other scans: more to train on
     Compose(ComposeArgs),
     /// Train a network on all annotations of a dataset
@@ -155,6 +159,8 @@ pub struct ImportScansArgs {
     /// Edge of the dataset's voxels, mm
     #[arg(long, default_value_t = 1.0, value_parser = spacing_mm)]
     pub spacing: f64,
+    #[command(flatten)]
+    pub pick: PickArgs,
 }
 
 /// `dasl import candidates`
@@ -384,6 +390,8 @@ pub struct SegmentArgs {
     /// Only the I-th of N shares of the scans, for job arrays: such as 2/8, I from 1 on
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
+    #[command(flatten)]
+    pub pick: PickArgs,
     #[command(flatten)]
     pub device: DeviceArgs,
 }

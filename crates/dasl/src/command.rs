@@ -15,6 +15,7 @@ pub mod import_voi;
 pub mod learn;
 pub mod report;
 pub mod segment;
+pub mod series;
 pub mod status;
 pub mod train;
 

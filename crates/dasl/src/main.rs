@@ -25,6 +25,7 @@ mod scan_list;
 mod scan_name;
 mod scan_size;
 mod segmented_folder;
+mod series_choice;
 mod shard;
 mod split;
 mod spoiled;
@@ -84,6 +85,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Import(Import::Luna16(args)) => command::import_luna16::run(&args, json),
         Command::Import(Import::Scans(args)) => command::import_scans::run(&args, json),
         Command::Import(Import::Candidates(args)) => command::import_candidates::run(&args, json),
+        Command::Series(args) => command::series::run(&args, json),
         Command::Compose(args) => command::compose::run(&args, json),
         Command::Train(args) => command::train::run(&args, json),
         Command::Learn(args) => command::learn::run(&args, json),

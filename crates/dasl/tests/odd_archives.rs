@@ -171,3 +171,29 @@ fn a_nodule_that_no_voxel_shows_does_not_count() {
     assert!(record.ignored.iter().all(|place| place.kind == "lost"));
     assert_eq!(record.ignored.len(), 2);
 }
+
+#[test]
+fn series_are_listed_and_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let series = scans(&root.join("archive"), 3, 2);
+    made_up::rewrite(&series[1], tags::SERIES_DESCRIPTION, VR::LO, "LUNG, 1.0, B60");
+    made_up::rewrite(&series[1], tags::CONVOLUTION_KERNEL, VR::SH, "B60f");
+    let listed = run_in(root, "series @archive").done().out;
+    let (header, lines) = listed.split_once('\n').unwrap();
+    assert!(header.starts_with("series_uid,patient_id,modality,files,description,kernel,slice_"));
+    assert_eq!(lines.lines().count(), 2, "{listed}");
+    let sharp = lines.lines().find(|line| line.contains("\"LUNG, 1.0, B60\",B60f")).unwrap();
+    let rows = run_in(root, "--json series @archive").done().json();
+    assert_eq!(rows[1]["patient_id"], "PHANTOM-002");
+    // The lines that are kept, and one of another archive.
+    fs::write(root.join("chosen.csv"), format!("{header}\n{sharp}\n9.9,,,,,,,,\n")).unwrap();
+    let chosen = "import scans @archive --series @chosen.csv --spacing 2 --out @dataset";
+    let ran = run_in(root, chosen).done();
+    assert!(ran.err.contains("1 series that --series names are not there, such as 9.9"), "{ran:?}");
+    assert_eq!(Dataset::open(&root.join("dataset")).unwrap().scan_ids(), ["PHANTOM-002"]);
+    let ran = run_in(root, "segment @archive --series @chosen.csv --threshold 0.99 --out @out");
+    assert!(ran.out.contains("1 scans with"), "{ran:?}");
+    fs::write(root.join("chosen.csv"), "uid\n1\n").unwrap();
+    run_in(root, chosen).failed(&["chosen.csv", "series_uid"]);
+}

@@ -22,7 +22,7 @@ mod source_images;
 mod stack;
 
 pub use error::DicomError;
-pub use find::{Found, SeriesFiles, find_series};
+pub use find::{Found, SeriesAttributes, SeriesFiles, find_series};
 pub use segmentation::{Algorithm, Segment, SegmentationError, write_segmentation};
 pub use series::{CtScan, SeriesGrid, is_localizer, read_folder, read_grid, read_series};
 pub use source_images::SourceImages;

@@ -1,6 +1,8 @@
 //! Series that read, and series that must be refused in clear words.
 
-use dasl_volume::dicom::{DicomError, SeriesFiles, find_series, read_folder, read_series};
+use dasl_volume::dicom::{
+    DicomError, SeriesAttributes, SeriesFiles, find_series, read_folder, read_series,
+};
 use dasl_volume::{Geometry, PointMm};
 use dicom_core::value::PrimitiveValue;
 use dicom_core::{DataElement, Tag, VR, dicom_value};
@@ -367,6 +369,7 @@ fn a_series_that_is_no_ct_is_refused_by_name() {
         patient_id: String::new(),
         modality: "PT".into(),
         files: Vec::new(),
+        attributes: SeriesAttributes::default(),
     };
     let error = read_series(&files).unwrap_err();
     assert!(matches!(error, DicomError::NotCt { .. }));

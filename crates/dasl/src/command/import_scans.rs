@@ -16,6 +16,7 @@ use crate::args::ImportScansArgs;
 use crate::progress::bar;
 use crate::scan_list::ScanList;
 use crate::scan_name;
+use crate::series_choice::SeriesChoice;
 use crate::spoiled::whole_series;
 
 /// Runs the command.
@@ -24,7 +25,10 @@ use crate::spoiled::whole_series;
 /// If the source can't be listed or the dataset not be written. A scan that can't be read is set
 /// aside.
 pub fn run(args: &ImportScansArgs, json: bool) -> Result<Outcome> {
-    let ScanList { series, images, mut spoiled } = ScanList::of(&args.src)?;
+    let choice = SeriesChoice::read(args.pick.series.as_deref())?;
+    let ScanList { mut series, images, mut spoiled } = ScanList::of(&args.src)?;
+    choice.warn_of_missing(&series.iter().map(|files| files.series_uid.clone()).collect());
+    series.retain(|files| choice.takes(files));
     let mut imported = Imported::into(open(&args.out, args.spacing, NO_RULE)?);
     let mut known = Known::of(imported.dataset())?;
     let several = patients_with_several(&series);

@@ -21,6 +21,7 @@ use crate::model::Model;
 use crate::out_folder::{self, Kind};
 use crate::paste::{Nodule, paste};
 use crate::progress::bar;
+use crate::series_choice::SeriesChoice;
 use crate::table;
 use batch::{Batch, Entry};
 pub use output::{MadeWith, ScanNote, write};
@@ -67,7 +68,8 @@ pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
     let mut model = Model::of(args.model.as_deref(), &args.device.open()?)?;
     model.segmenter = model.segmenter.with_threshold(args.threshold);
     let made_with = MadeWith::of(&model, args.min_diameter);
-    let entries = Batch::of(&args.scans, &args.out).share(args.shard);
+    let choice = SeriesChoice::read(args.pick.series.as_deref())?;
+    let entries = Batch::of(&args.scans, &args.out, &choice).share(args.shard);
     let mut results = Results::default();
     let progress = bar("segment", entries.len() as u64);
     for entry in entries {

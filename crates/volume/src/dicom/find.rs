@@ -22,6 +22,21 @@ pub struct SeriesFiles {
     pub modality: String,
     /// Paths, sorted.
     pub files: Vec<PathBuf>,
+    /// What its first file says of it.
+    pub attributes: SeriesAttributes,
+}
+
+/// Attributes by which series are told apart, as written; empty where a file says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SeriesAttributes {
+    /// `SeriesDescription`.
+    pub description: String,
+    /// `ConvolutionKernel`.
+    pub kernel: String,
+    /// `SliceThickness`, mm.
+    pub slice_thickness: String,
+    /// `ImageType`, its values parted by backslashes.
+    pub image_type: String,
 }
 
 /// What a folder tree holds.
@@ -42,7 +57,13 @@ const NO_SLICE: &str = "CT without slices";
 
 /// What one file turned out to be.
 enum Kind {
-    Image { series_uid: String, study_uid: String, patient_id: String, modality: String },
+    Image {
+        series_uid: String,
+        study_uid: String,
+        patient_id: String,
+        modality: String,
+        attributes: SeriesAttributes,
+    },
     Other,
     Unreadable(String),
 }
@@ -85,7 +106,7 @@ pub fn find_series(root: &Path) -> Result<Found, DicomError> {
     let mut series: BTreeMap<(String, String, String), SeriesFiles> = BTreeMap::new();
     for (path, kind) in files.into_iter().zip(kinds) {
         match kind {
-            Kind::Image { series_uid, study_uid, patient_id, modality } => series
+            Kind::Image { series_uid, study_uid, patient_id, modality, attributes } => series
                 .entry((patient_id.clone(), series_uid.clone(), modality.clone()))
                 .or_insert_with(|| SeriesFiles {
                     series_uid,
@@ -93,6 +114,7 @@ pub fn find_series(root: &Path) -> Result<Found, DicomError> {
                     patient_id,
                     modality,
                     files: Vec::new(),
+                    attributes,
                 })
                 .files
                 .push(path),
@@ -156,6 +178,12 @@ fn look_at(path: &Path) -> Kind {
                 study_uid: text(tags::STUDY_INSTANCE_UID).unwrap_or_default(),
                 patient_id: text(tags::PATIENT_ID).unwrap_or_default(),
                 modality,
+                attributes: SeriesAttributes {
+                    description: text(tags::SERIES_DESCRIPTION).unwrap_or_default(),
+                    kernel: text(tags::CONVOLUTION_KERNEL).unwrap_or_default(),
+                    slice_thickness: text(tags::SLICE_THICKNESS).unwrap_or_default(),
+                    image_type: text(tags::IMAGE_TYPE).unwrap_or_default(),
+                },
             }
         }
         // Directories of a disc and the like are DICOM, but no image; an image that ends before

@@ -13,6 +13,7 @@ use super::output::ScanNote;
 use super::scan::{Identity, Scan};
 use crate::scan_list::ScanList;
 use crate::scan_name;
+use crate::series_choice::SeriesChoice;
 use crate::shard::Shard;
 use crate::spoiled::whole_series;
 
@@ -42,11 +43,11 @@ pub struct Batch {
 impl Batch {
     /// The scans of files and folders; one that is named twice is there once. Volume files in `out`,
     /// where it lies below such a folder, are results, finished or not, and no scans.
-    pub fn of(arguments: &[PathBuf], out: &Path) -> Self {
+    pub fn of(arguments: &[PathBuf], out: &Path, choice: &SeriesChoice) -> Self {
         let out = canonical(out);
         let mut series: BTreeMap<(String, String), SeriesFiles> = BTreeMap::new();
         let mut images = BTreeMap::new();
-        let mut bad = BTreeMap::new();
+        let (mut bad, mut met) = (BTreeMap::new(), BTreeSet::new());
         for argument in arguments {
             let mut list = match ScanList::of(argument) {
                 Ok(list) => list,
@@ -56,6 +57,10 @@ impl Batch {
                 }
             };
             for files in list.series {
+                met.insert(files.series_uid.clone());
+                if !choice.takes(&files) {
+                    continue;
+                }
                 if let Err(error) = whole_series(&files, &mut list.spoiled) {
                     let folder = folder(&files);
                     bad.insert(folder.clone(), without(&folder, &error));
@@ -73,6 +78,7 @@ impl Batch {
             images.extend(all.filter(|(path, _)| !(is_result && path.starts_with(&out))));
             bad.extend(list.spoiled.files);
         }
+        choice.warn_of_missing(&met);
         let mut inputs: Vec<(Input, String)> = Vec::new();
         for mut files in series.into_values() {
             let mut seen = BTreeSet::new();
