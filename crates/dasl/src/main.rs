@@ -10,6 +10,7 @@ mod curriculum;
 mod curve;
 mod experiment;
 mod found;
+mod hidden_labels;
 mod hounsfield;
 mod model;
 mod network_learner;

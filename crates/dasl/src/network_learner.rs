@@ -8,15 +8,13 @@ use dasl_learn::pseudo_label::{
     PseudoLabel, best_label, cross_entropy, multi_task_loss, own_mask_dice_loss,
 };
 use dasl_learn::sample::{AnnotatedSample, PseudoSample, SampleId};
-use dasl_learn::{
-    Answer, Audit, FineTuneReport, Learner, Oracle, Prediction, Request, Score, VisitMembers,
-};
+use dasl_learn::{Audit, FineTuneReport, Learner, Prediction, Score, VisitMembers};
 use dasl_net::Device;
 use dasl_net::infer::Segmenter;
 use dasl_net::instance::MASK_THRESHOLD;
 use dasl_net::patch::{Known, TrainingSample, TrainingSet};
 use dasl_net::sample::{SamplePrediction, compare, compare_given, mask_of_each, predict_sample};
-use dasl_net::trainer::{StepLosses, TrainError, Trainer};
+use dasl_net::trainer::{TrainError, Trainer};
 use dasl_net::weights::Named;
 use dasl_volume::dataset::{Dataset, DatasetError};
 use indicatif::ProgressBar;
@@ -25,6 +23,10 @@ use crate::annotation_store::{AnnotationError, AnnotationStore};
 use crate::command::train::validate;
 use crate::config_file::{Descriptor, LoopConfig, PseudoClass, Settings, Uncertainty};
 use crate::split::{Sample, Split};
+
+mod sums;
+
+use sums::Sums;
 
 /// Weights in a round's folder.
 pub const ROUND_WEIGHTS: &str = "checkpoint.safetensors";
@@ -240,58 +242,6 @@ impl<'a> NetworkLearner<'a> {
     }
 }
 
-/// What the steps of a training amount to.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Sums {
-    losses: f64,
-    steps: usize,
-    accuracies: f64,
-    with_mask: usize,
-}
-
-impl Sums {
-    fn add(&mut self, step: &StepLosses) {
-        self.losses += step.total;
-        self.steps += 1;
-        if let Some(mask) = step.mask {
-            // Accuracy of a step: the Dice of its masks, 1 - (1 + L_Dice).
-            self.accuracies += 1.0 - mask;
-            self.with_mask += 1;
-        }
-    }
-
-    fn report(&self) -> FineTuneReport {
-        let mean = |sum: f64, count: usize| if count == 0 { 0.0 } else { sum / count as f64 };
-        FineTuneReport {
-            mean_accuracy: mean(self.accuracies, self.with_mask),
-            mean_loss: mean(self.losses, self.steps),
-        }
-    }
-
-    /// As a checkpoint of a round holds them; every digit of a number is written.
-    fn about(&self, round: usize) -> BTreeMap<String, String> {
-        let Self { losses, steps, accuracies, with_mask } = self;
-        let sums = format!("{round} {losses} {steps} {accuracies} {with_mask}");
-        BTreeMap::from([(SUMS.to_string(), sums)])
-    }
-
-    /// Those of a checkpoint, if it is of this round.
-    fn of(about: &BTreeMap<String, String>, round: usize) -> Option<Self> {
-        let cells: Vec<&str> = about.get(SUMS)?.split(' ').collect();
-        let [own, losses, steps, accuracies, with_mask] = cells[..] else { return None };
-        (own.parse() == Ok(round)).then_some(())?;
-        Some(Self {
-            losses: losses.parse().ok()?,
-            steps: steps.parse().ok()?,
-            accuracies: accuracies.parse().ok()?,
-            with_mask: with_mask.parse().ok()?,
-        })
-    }
-}
-
-/// Where a checkpoint holds them.
-const SUMS: &str = "round losses steps accuracies with_mask";
-
 /// The sample of an id.
 ///
 /// # Errors
@@ -468,43 +418,6 @@ impl Learner for NetworkLearner<'_> {
         self.trainer.load(&folder.join(ROUND_WEIGHTS))?;
         self.loaded = Some(folder.to_owned());
         Ok(())
-    }
-}
-
-/// The simulated reader: reveals the dataset's labels and counts what that costs.
-pub struct HiddenLabels<'a> {
-    dataset: &'a Dataset,
-    known: BTreeSet<String>,
-}
-
-impl<'a> HiddenLabels<'a> {
-    /// A reader of these samples.
-    pub fn new(dataset: &'a Dataset, split: &Split) -> Self {
-        Self { dataset, known: split.train.iter().map(Sample::name).collect() }
-    }
-}
-
-impl Oracle for HiddenLabels<'_> {
-    type Error = LearnerError;
-
-    fn name(&self) -> &'static str {
-        "labels"
-    }
-
-    fn annotate(&mut self, request: &Request) -> Result<Vec<Answer>, LearnerError> {
-        let answer = |id: &SampleId| {
-            let Sample { scan, label } = sample(id)?;
-            let record = self.dataset.scan(&scan)?;
-            let nodule = record.nodules.iter().find(|n| n.label == label);
-            match nodule.filter(|_| self.known.contains(id.as_str())) {
-                Some(nodule) => Ok(Answer::Annotated {
-                    id: id.clone(),
-                    foreground_voxels: nodule.native_voxels as u64,
-                }),
-                None => Ok(Answer::Declined { id: id.clone() }),
-            }
-        };
-        request.questions.iter().map(|q| answer(&q.sample)).collect()
     }
 }
 

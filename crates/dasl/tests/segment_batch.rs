@@ -25,7 +25,7 @@ fn bench() -> &'static Bench {
     BENCH.get_or_init(|| {
         let (folder, lock) = made_up::shared_folder("segment_batch");
         let source = folder.join("source");
-        made_up::scans(&source, 6, 3);
+        made_up::scans(&source, 7, 3);
         let model = made_up::model(&folder, &source);
         Bench { source, model, _lock: lock }
     })
@@ -247,7 +247,9 @@ fn files_of_one_name_do_not_write_over_each_other() {
     // One alone has the short name and keeps it.
     segment(&[&tree.path().join("b")], out.path(), &[]).done();
     assert_eq!(names(out.path()), ["ct"]);
-    let ran = segment(&[tree.path()], out.path(), &["--json"]).done().json();
+    let ran = segment(&[tree.path()], out.path(), &["--json"]).done();
+    assert!(ran.err.contains("results go to ct_"), "{}", ran.err);
+    let ran = ran.json();
     assert_eq!(ran["there_already"], serde_json::json!(["ct"]));
     let long = ran["scans"][0]["scan"].as_str().unwrap();
     assert!(long.starts_with("ct_") && long.len() == 11, "{long}");

@@ -146,8 +146,18 @@ fn one(
         Err(error) => return Ok(set_aside(error)),
     };
     let (name, note) = entry.place(out, &identity);
+    let is_new = note.is_none();
     if note.is_some_and(|note| note.is_of(&identity, made_with)) {
         return Ok(One::ThereAlready(name));
+    }
+    let plain = entry.label();
+    if is_new && name != plain && ScanNote::read(&out.join(&plain)).is_ok() {
+        let source = entry.source();
+        progress.suspend(|| {
+            eprintln!(
+                "{source}: {plain} is another scan's, or an earlier file's: results go to {name}"
+            );
+        });
     }
     let found = entry.read(name, identity).and_then(|scan| {
         let found = segment(&model.segmenter, &scan, made_with.min_diameter_mm, progress)?;

@@ -15,7 +15,7 @@ use crate::args::{NetworkArgs, PresetArg, TrainArgs};
 use crate::config_file::Settings;
 use crate::curve;
 use crate::model::Finished;
-use crate::progress::bar_from;
+use crate::progress::{bar, bar_from};
 use crate::run_folder::{InitialWeights, RunFolder};
 use crate::split::{Sample, Split};
 use crate::table;
@@ -41,7 +41,10 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<Outcome> {
     weights::save(&folder.weights(), &weights::export(&trainer.model()), &BTreeMap::new())?;
 
     let segmenter = Segmenter::new(trainer.model(), settings.network(), &device);
-    let scores = validate(&segmenter, &dataset, &split.validation, &mut |_, _| {})?;
+    let progress = bar("validate", split.validation.len() as u64);
+    let mut tell = |done: usize, _| progress.set_position(done as u64);
+    let scores = validate(&segmenter, &dataset, &split.validation, &mut tell)?;
+    progress.finish_and_clear();
     if json {
         let result = serde_json::json!({
             "run": args.out, "steps": trainer.steps_done(), "last": last, "validation": scores,
