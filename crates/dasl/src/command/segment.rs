@@ -21,8 +21,9 @@ use crate::model::Model;
 use crate::out_folder::{self, Kind};
 use crate::paste::{Nodule, paste};
 use crate::progress::bar;
+use crate::segmented_folder::folders;
 use crate::series_choice::SeriesChoice;
-use crate::table;
+use crate::{found, table};
 use batch::{Batch, Entry};
 pub use output::{MadeWith, ScanNote, write};
 pub use scan::{Identity, Scan};
@@ -92,6 +93,7 @@ pub fn run(args: &SegmentArgs, json: bool) -> Result<Outcome> {
     }
     progress.finish_and_clear();
     list_set_aside(&results.set_aside, args)?;
+    join_tables(&args.out)?;
     report(&results, &args.out, json)
 }
 
@@ -115,6 +117,31 @@ fn list_set_aside(set_aside: &[(String, String)], args: &SegmentArgs) -> Result<
     let table = csv.into_inner()?;
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     write_atomic(&path, |file| file.write_all(&table)).with_context(shown)
+}
+
+/// Writes `all-nodules.csv`: the tables of all scans in the folder, these and earlier ones, as one.
+fn join_tables(out: &Path) -> Result<()> {
+    let mut folders = if out.is_dir() { folders(out)? } else { Vec::new() };
+    folders.retain(|folder| found::table(folder).is_file());
+    if folders.is_empty() {
+        return Ok(());
+    }
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    for (i, folder) in folders.iter().enumerate() {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let path = found::table(folder);
+        let shown = || path.display().to_string();
+        let mut table = csv::Reader::from_path(&path).with_context(shown)?;
+        if i == 0 {
+            csv.write_record(["scan"].into_iter().chain(table.headers()?.iter()))?;
+        }
+        for row in table.records() {
+            csv.write_record([&*name].into_iter().chain(row.with_context(shown)?.iter()))?;
+        }
+    }
+    let table = csv.into_inner()?;
+    let path = out.join("all-nodules.csv");
+    write_atomic(&path, |file| file.write_all(&table)).with_context(|| path.display().to_string())
 }
 
 /// What became of one scan.
