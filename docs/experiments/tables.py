@@ -19,7 +19,7 @@ SIZES = {"50": "110", "100": "160", "150": "210"}
 # These begin with as many annotations as the others end with.
 ALL_AT_FIRST = ["spl", "at-once-160", "at-once"]
 ARMS = [CHANCE, "chance-anew", "random", "largest-loss", "dasl-random", "dasl-random-both",
-        "dasl-random-none", "al", "dasl", "dasl-anew", *ALL_AT_FIRST]
+        "dasl-random-none", "al", "al-anew-none", "dasl", "dasl-anew", *ALL_AT_FIRST]
 
 
 def begins(arm, size):

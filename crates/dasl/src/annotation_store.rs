@@ -72,11 +72,14 @@ impl AnnotationStore {
         self.remove(&self.declined_path(id))
     }
 
-    /// Keeps the annotation that another run has of a sample.
+    /// Keeps the answer about a sample that another run has.
     ///
     /// # Errors
     /// If it can't be read or written.
     pub fn take_over(&self, other: &Self, id: &str) -> Result<(), AnnotationError> {
+        if other.is_declined(id) {
+            return self.decline(id);
+        }
         self.keep(id, &nifti::read_labels(&other.path(id))?)
     }
 

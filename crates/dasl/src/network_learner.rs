@@ -195,12 +195,12 @@ impl<'a> NetworkLearner<'a> {
     }
 
     /// Takes up the training of a round where another process left it; what its steps amounted to.
-    fn go_on(&mut self, round: usize) -> Result<Sums, LearnerError> {
+    fn go_on(&mut self, round: usize, training: &str) -> Result<Sums, LearnerError> {
         let Some(path) = self.checkpoint.as_ref().filter(|path| path.exists()) else {
             return Ok(Sums::default());
         };
         let (named, about) = dasl_net::weights::load(path)?;
-        let Some(sums) = Sums::of(&about, round) else { return Ok(Sums::default()) };
+        let Some(sums) = Sums::of(&about, training) else { return Ok(Sums::default()) };
         self.trainer.take(named, &about)?;
         let done = self.trainer.steps_done();
         self.progress
@@ -353,7 +353,9 @@ impl Learner for NetworkLearner<'_> {
         self.trainer.restart(steps, rate * self.settings.train.learning_rate, seed);
         self.progress.set_length(steps as u64);
         self.progress.reset();
-        let mut sums = self.go_on(round)?;
+        // With other settings it would be another training.
+        let training = format!("round {round}, {steps} steps, {:?}", self.settings.train);
+        let mut sums = self.go_on(round, &training)?;
         self.progress.set_position(self.trainer.steps_done() as u64);
         while self.trainer.steps_done() < steps {
             let step = self.trainer.train_step(self.dataset, &set)?;
@@ -365,7 +367,7 @@ impl Learner for NetworkLearner<'_> {
                 && done < steps
                 && done.is_multiple_of(self.settings.train.checkpoint_every)
             {
-                self.trainer.save_with(path, sums.about(round))?;
+                self.trainer.save_with(path, sums.about(&training))?;
             }
         }
         Ok(sums.report())

@@ -204,15 +204,12 @@ impl RunFolder {
     /// # Errors
     /// If it is one, or the run's origin can't be read.
     pub fn check_dataset(&self, dataset: &Dataset) -> Result<()> {
-        let (own, given) = (self.read_origin()?.dataset, dataset.info());
-        let words = |info: &DatasetInfo| format!("{} mm, rule {}", info.spacing_mm, info.rule);
-        if words(&own) != words(given) {
+        let own = self.read_origin()?.dataset;
+        if let Some((what, own, given)) = own.differs_from(dataset.info()) {
             bail!(
-                "{}: this run began with a dataset of {}, not of {}: give the same dataset, or \
-                 another --out",
-                self.root.display(),
-                words(&own),
-                words(given)
+                "{}: this run began with a dataset of {what} {own}, not {given}: give the same \
+                 dataset, or another --out",
+                self.root.display()
             );
         }
         Ok(())

@@ -37,7 +37,8 @@ impl ScanList {
         };
         let (ct, other): (Vec<_>, Vec<_>) =
             found.series.into_iter().partition(|series| series.modality == "CT");
-        if ct.is_empty() && images.is_empty() && found.unreadable.is_empty() {
+        let bad = found.unreadable.len() + found.unlisted.len();
+        if ct.is_empty() && images.is_empty() && bad == 0 {
             let mut modalities: Vec<String> = other.into_iter().map(|s| s.modality).collect();
             modalities.sort();
             modalities.dedup();

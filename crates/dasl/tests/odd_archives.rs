@@ -29,20 +29,10 @@ fn what_cannot_be_had_is_set_aside_and_the_rest_taken_in() {
     // What macOS leaves beside a file on a foreign disk.
     let first = slice(&scans(&archive, 3, 1)[0], 1);
     fs::write(first.with_file_name("._000001.dcm"), b"\x00\x05\x16\x07").unwrap();
-    let geometry = Geometry::axial([24; 3], [2.0; 3], PointMm::new(0.0, 0.0, 0.0));
-    let volume = |spacing_mm| {
-        let voxels =
-            Array3::from_shape_fn(
-                [24; 3],
-                |(z, _, x)| {
-                    if x > 12 { 40 } else { -850 - (z % 3) as i16 }
-                },
-            );
-        Volume::new(voxels, Geometry { spacing_mm: [spacing_mm; 3], ..geometry })
-    };
     metaimage::write_ct(&archive.join("a.mha"), &volume(2.0), Compression::None).unwrap();
     metaimage::write_ct(&archive.join("metres.mha"), &volume(700.0), Compression::None).unwrap();
     metaimage::write_ct(&archive.join("z.mha"), &volume(2.0), Compression::None).unwrap();
+    fs::write(archive.join("._z.mha"), b"\x00\x05\x16\x07").unwrap();
     let import = "import scans @archive --spacing 2 --out @dataset";
     let ran = run_in(root, import).set_aside(&["metres.mha", "more than a patient", "voxel size"]);
     assert!(ran.out.contains("3 scans with 0 nodules added"), "{}", ran.out);
@@ -57,6 +47,16 @@ fn what_cannot_be_had_is_set_aside_and_the_rest_taken_in() {
         let ran = run_in(root, "segment @archive --threshold 0.9 --shard 2/4 --out @segmented");
         assert!(ran.out.contains("1 scans"), "{ran:?}");
         run_in(root, "import scans @archive/moved --out @dataset").failed(&["moved", "not exist"]);
+        // Where there is no DICOM at all it is named too.
+        fs::create_dir(root.join("volumes")).unwrap();
+        let file = root.join("volumes/b.mha");
+        metaimage::write_ct(&file, &volume(2.0), Compression::None).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("volumes/moved")).unwrap();
+        let ran = run_in(root, "import scans @volumes --out @few").set_aside(&["moved"]);
+        assert!(ran.out.contains("1 scans with"), "{}", ran.out);
+        fs::remove_file(file).unwrap();
+        let ran = run_in(root, "import scans @volumes --out @none").set_aside(&["moved"]);
+        assert!(ran.out.contains("0 scans with"), "{}", ran.out);
     }
 }
 

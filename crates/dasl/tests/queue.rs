@@ -315,6 +315,10 @@ fn a_reader_with_little_time_and_wrong_files() {
     let ledger = next.ledger();
     assert!(ledger.iter().all(|e| e["event"] == "given" && e["label"] == "given:queue"));
     assert_eq!(ledger.len(), 5);
+    // A folder whose run is gone is no place for another: the reader's work would be lost or mixed in.
+    fs::remove_dir_all(next.run_folder().join("learn")).unwrap();
+    fs::remove_file(next.run_folder().join("weights.safetensors")).ok();
+    fails(&next.learn(), &["answers and no run", "--annotations"]);
     let of_nobody = Reader::new("5", "al");
     let ran = of_nobody.learn_more(&queue, &["--annotations", text(&bench().dataset)]);
     fails(&ran, &["is no run of dasl"]);

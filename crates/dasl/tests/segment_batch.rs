@@ -118,6 +118,14 @@ fn a_tree_of_all_kinds_is_segmented_and_not_twice() {
     assert!(has("PHANTOM-001", "nodules.seg.dcm"), "nothing was found: nothing is tested");
 
     let before = bytes(out);
+    // A reader's own column in one table is not the joint table's.
+    let own = out.join("PHANTOM-001/nodules.csv");
+    let table = fs::read_to_string(&own).unwrap();
+    let marked: String = table.lines().map(|line| format!("{line},seen\n")).collect();
+    fs::write(&own, marked).unwrap();
+    segment(&[tree.path()], out, &[]).done();
+    assert_eq!(fs::read_to_string(out.join("all-nodules.csv")).unwrap(), joined);
+    fs::write(&own, table).unwrap();
     // What another process is writing there is no scan either.
     fs::create_dir(out.join("unfinished")).unwrap();
     let map = out.join("unfinished/nodules.nii.gz");

@@ -265,18 +265,18 @@ fn sample_patch(
     }
     let ct = dataset.read_ct(&sample.scan, frame.start, frame.shape)?;
     let labels = match &sample.known {
-        Known::Dataset if coarser > 1 => known_labels(dataset, set, &sample.scan, None, &frame)?,
+        Known::Dataset if coarser > 1 => known_labels(dataset, set, &sample.scan, &frame)?,
         Known::Dataset => dataset.read_labels(&sample.scan, frame.start, frame.shape)?,
         Known::Given(mask) => mask.crop(frame.start, frame.shape),
         // The network speaks of one nodule; others that are annotated are no background.
         Known::Pseudo(mask) => {
-            let others = known_labels(dataset, set, &sample.scan, Some(sample.label), &frame)?;
+            let others = known_labels(dataset, set, &sample.scan, &frame)?;
             let number = others.iter().copied().max().unwrap_or(0).saturating_add(1);
             let mut own = mask.crop(frame.start, frame.shape);
             own.zip_mut_with(&others, |own, &other| *own = if *own != 0 { number } else { other });
             own
         }
-        Known::NoNodule => known_labels(dataset, set, &sample.scan, Some(sample.label), &frame)?,
+        Known::NoNodule => known_labels(dataset, set, &sample.scan, &frame)?,
     };
     let unknown = places(&record, &frame);
     Ok(frame.finish(ct, labels, unknown, config, rng))
@@ -347,18 +347,16 @@ fn background_patch(
     let coarser = coarser(&record, config, rng, |_| true);
     let frame = Frame::draw(center, coarser, config, rng);
     let ct = dataset.read_ct(scan, frame.start, frame.shape)?;
-    let labels = known_labels(dataset, set, scan, None, &frame)?;
+    let labels = known_labels(dataset, set, scan, &frame)?;
     let unknown = places(&record, &frame);
     Ok(frame.finish(ct, labels, unknown, config, rng))
 }
 
-/// The labels of a box that reaches beyond one sample: only annotated nodules are known, of them all
-/// but that of the sample `without`.
+/// The labels of a box that reaches beyond one sample: only annotated nodules are known.
 fn known_labels(
     dataset: &Dataset,
     set: &TrainingSet,
     scan: &str,
-    without: Option<u16>,
     frame: &Frame,
 ) -> Result<Array3<u16>, DatasetError> {
     let mut labels = dataset.read_labels(scan, frame.start, frame.shape)?;
@@ -367,7 +365,6 @@ fn known_labels(
         .iter()
         .filter(|s| s.scan == scan && s.known == Known::Dataset)
         .map(|s| s.label)
-        .filter(|label| Some(*label) != without)
         .collect();
     labels.mapv_inplace(|label| if known.contains(&label) { label } else { 0 });
     add_given(&mut labels, set, scan, frame.start);

@@ -257,9 +257,13 @@ fn beside_a_pseudo_label_an_annotated_nodule_is_no_background() {
 /// Of how many of `count` patches the nodule is longest along z, y, x; the others' is a cube.
 fn longest(annotated_share: f64, count: usize) -> [usize; 3] {
     let folder = tempfile::tempdir().unwrap();
-    let dataset = dataset(folder.path());
+    dataset(folder.path());
+    // The annotated one is another scan's.
+    let (mut record, arrays) = scan(NODULE);
+    record.scan_id = "T".into();
+    let dataset = written(folder.path(), &record, &arrays);
     let annotated =
-        TrainingSample { scan: "S".into(), label: 1, weight: 1.0, known: Known::Dataset };
+        TrainingSample { scan: "T".into(), label: 1, weight: 1.0, known: Known::Dataset };
     let samples = vec![pseudo(0, 0.25), annotated, pseudo(1, 0.75)];
     let set = TrainingSet { samples, background: Vec::new(), annotated_share };
     let config = TrainConfig { mask_crop: 32, ..config() };

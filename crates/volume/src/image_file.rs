@@ -37,6 +37,10 @@ pub enum Format {
 impl Format {
     /// The format that a file's name tells; case does not count.
     pub fn of(path: &Path) -> Option<Self> {
+        // What macOS leaves beside each file on a foreign disk.
+        if path.file_name()?.to_string_lossy().starts_with("._") {
+            return None;
+        }
         match ending(path)? {
             "nii" | "nii.gz" => Some(Self::Nifti),
             "mhd" | "mha" => Some(Self::MetaImage),

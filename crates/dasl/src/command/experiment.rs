@@ -257,8 +257,12 @@ fn run_cell(
     };
     let (begun, initial_seconds) = out.begun(cell)?.unzip();
     let state = learn(dataset, settings, split, &folder, device.clone(), begun, &mut timed)?;
-    if let (Some(own), Some(Some(shared))) = (seconds.get_mut(&0), initial_seconds) {
-        *own = shared;
+    // The beginning that another run made took that one's time, if that is known.
+    if let Some(shared) = initial_seconds.filter(|_| seconds.contains_key(&0)) {
+        match shared {
+            Some(shared) => seconds.insert(0, shared),
+            None => seconds.remove(&0),
+        };
     }
     let ledger = read_ledger(&folder.rounds().join("ledger.jsonl"), state.ledger)?;
     let seed = state.config.seed;

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use dasl_metrics::froc::Annotation;
 use dasl_metrics::luna_csv::{ScanIds, read_annotations};
 use dasl_volume::dataset::{DatasetWriter, IgnoredRecord, ScanRecord};
-use dasl_volume::{Geometry, LabelVolume, PointMm, VoxelPos, image_file};
+use dasl_volume::image_file::{self, Format};
+use dasl_volume::{Geometry, LabelVolume, PointMm, VoxelPos};
 use ndarray::Array3;
 
 use super::imported::{Imported, Item};
@@ -88,7 +89,7 @@ impl Files {
                 Err(error) => return Err(error).with_context(|| root.display().to_string()),
             };
             match path.extension().and_then(|e| e.to_str()) {
-                Some("mhd") => found.scans.push(path),
+                Some("mhd") if Format::of(&path).is_some() => found.scans.push(path),
                 Some("csv") => found.tables.push(path),
                 _ => {}
             }

@@ -79,7 +79,7 @@ pub fn learn(
         Run::open(&rounds)?
     } else {
         let known = AnnotationStore::new(&folder.annotations());
-        let names = pool(settings, split).map(Sample::name);
+        let names = pool(settings, split).map(Sample::name).filter(|id| !known.is_declined(id));
         let (given, pool): (Vec<_>, Vec<_>) = names.partition(|name| known.has(name));
         let given =
             given.into_iter().map(|name| AnnotatedSample { id: name.into(), by: "queue".into() });

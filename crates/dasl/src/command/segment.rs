@@ -4,8 +4,9 @@ mod batch;
 mod output;
 mod scan;
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dasl_net::infer::Segmenter;
@@ -25,6 +26,7 @@ use crate::segmented_folder::folders;
 use crate::series_choice::SeriesChoice;
 use crate::{found, table};
 use batch::{Batch, Entry};
+use output::TABLE_COLUMNS;
 pub use output::{MadeWith, ScanNote, write};
 pub use scan::{Identity, Scan};
 
@@ -121,27 +123,41 @@ fn list_set_aside(set_aside: &[(String, String)], args: &SegmentArgs) -> Result<
 
 /// Writes `all-nodules.csv`: the tables of all scans in the folder, these and earlier ones, as one.
 fn join_tables(out: &Path) -> Result<()> {
-    let mut folders = if out.is_dir() { folders(out)? } else { Vec::new() };
-    folders.retain(|folder| found::table(folder).is_file());
-    if folders.is_empty() {
-        return Ok(());
+    let tables = || -> Result<Vec<PathBuf>> {
+        let mut folders = if out.is_dir() { folders(out)? } else { Vec::new() };
+        folders.retain(|folder| found::table(folder).is_file());
+        Ok(folders)
+    };
+    let (mut now, path) = (tables()?, out.join("all-nodules.csv"));
+    while !now.is_empty() {
+        let table = joined(&now)?;
+        write_atomic(&path, |file| file.write_all(&table))
+            .with_context(|| path.display().to_string())?;
+        // Another share may have written before this one did, and had more.
+        let before = std::mem::replace(&mut now, tables()?);
+        if before == now {
+            break;
+        }
     }
+    Ok(())
+}
+
+/// The tables of scans as one; what others have added to them is left out.
+fn joined(folders: &[PathBuf]) -> Result<Vec<u8>> {
     let mut csv = csv::Writer::from_writer(Vec::new());
-    for (i, folder) in folders.iter().enumerate() {
+    csv.write_record(["scan"].iter().chain(&TABLE_COLUMNS))?;
+    for folder in folders {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let path = found::table(folder);
         let shown = || path.display().to_string();
         let mut table = csv::Reader::from_path(&path).with_context(shown)?;
-        if i == 0 {
-            csv.write_record(["scan"].into_iter().chain(table.headers()?.iter()))?;
-        }
-        for row in table.records() {
-            csv.write_record([&*name].into_iter().chain(row.with_context(shown)?.iter()))?;
+        for row in table.deserialize() {
+            let row: BTreeMap<String, String> = row.with_context(shown)?;
+            let cells = TABLE_COLUMNS.map(|column| row.get(column).map_or("", String::as_str));
+            csv.write_record([&*name].into_iter().chain(cells))?;
         }
     }
-    let table = csv.into_inner()?;
-    let path = out.join("all-nodules.csv");
-    write_atomic(&path, |file| file.write_all(&table)).with_context(|| path.display().to_string())
+    Ok(csv.into_inner()?)
 }
 
 /// What became of one scan.

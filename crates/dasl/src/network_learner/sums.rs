@@ -35,18 +35,18 @@ impl Sums {
         }
     }
 
-    /// As a checkpoint of a round holds them; every digit of a number is written.
-    pub(super) fn about(&self, round: usize) -> BTreeMap<String, String> {
+    /// As a checkpoint of a training holds them; every digit of a number is written.
+    pub(super) fn about(&self, training: &str) -> BTreeMap<String, String> {
         let Self { losses, steps, accuracies, with_mask } = self;
-        let sums = format!("{round} {losses} {steps} {accuracies} {with_mask}");
-        BTreeMap::from([(SUMS.to_string(), sums)])
+        let sums = format!("{losses} {steps} {accuracies} {with_mask}");
+        BTreeMap::from([(SUMS.into(), sums), (TRAINING.into(), training.into())])
     }
 
-    /// Those of a checkpoint, if it is of this round.
-    pub(super) fn of(about: &BTreeMap<String, String>, round: usize) -> Option<Self> {
+    /// Those of a checkpoint, if it is of this training.
+    pub(super) fn of(about: &BTreeMap<String, String>, training: &str) -> Option<Self> {
+        (about.get(TRAINING)? == training).then_some(())?;
         let cells: Vec<&str> = about.get(SUMS)?.split(' ').collect();
-        let [own, losses, steps, accuracies, with_mask] = cells[..] else { return None };
-        (own.parse() == Ok(round)).then_some(())?;
+        let [losses, steps, accuracies, with_mask] = cells[..] else { return None };
         Some(Self {
             losses: losses.parse().ok()?,
             steps: steps.parse().ok()?,
@@ -57,4 +57,6 @@ impl Sums {
 }
 
 /// Where a checkpoint holds them.
-const SUMS: &str = "round losses steps accuracies with_mask";
+const SUMS: &str = "losses steps accuracies with_mask";
+/// And which training it is of.
+const TRAINING: &str = "training";

@@ -21,6 +21,20 @@ pub struct DatasetInfo {
     pub rule: String,
 }
 
+impl DatasetInfo {
+    /// What keeps scans of two datasets from being one's: the setting, and its values in both. A dataset
+    /// without annotations fits any rule.
+    pub fn differs_from(&self, other: &Self) -> Option<(&'static str, String, String)> {
+        if (self.spacing_mm - other.spacing_mm).abs() > 1e-9 {
+            let mm = |info: &Self| format!("{} mm", info.spacing_mm);
+            return Some(("spacing", mm(self), mm(other)));
+        }
+        let either_none = [&self.rule, &other.rule].iter().any(|rule| *rule == NO_RULE);
+        (self.rule != other.rule && !either_none)
+            .then(|| ("rule", self.rule.clone(), other.rule.clone()))
+    }
+}
+
 /// A file that a scan was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {

@@ -135,16 +135,10 @@ impl DatasetWriter {
 }
 
 fn check_same(dataset: &Dataset, wanted: &DatasetInfo) -> Result<(), DatasetError> {
-    let differ = |what, here: String, wanted: String| {
-        Err(DatasetError::Different { root: dataset.root.clone(), what, here, wanted })
-    };
-    if (dataset.info.spacing_mm - wanted.spacing_mm).abs() > 1e-9 {
-        let mm = |spacing: f64| format!("{spacing} mm");
-        return differ("spacing", mm(dataset.info.spacing_mm), mm(wanted.spacing_mm));
+    match dataset.info.differs_from(wanted) {
+        Some((what, here, wanted)) => {
+            Err(DatasetError::Different { root: dataset.root.clone(), what, here, wanted })
+        }
+        None => Ok(()),
     }
-    let either_none = [&dataset.info.rule, &wanted.rule].iter().any(|rule| *rule == NO_RULE);
-    if dataset.info.rule != wanted.rule && !either_none {
-        return differ("rule", dataset.info.rule.clone(), wanted.rule.clone());
-    }
-    Ok(())
 }

@@ -129,7 +129,7 @@ pub fn find_series(root: &Path) -> Result<Found, DicomError> {
     found.xml.sort();
     found.unreadable.sort();
     found.unlisted.sort();
-    if found.series.is_empty() && found.unreadable.is_empty() {
+    if found.series.is_empty() && found.unreadable.is_empty() && found.unlisted.is_empty() {
         return Err(DicomError::Empty(root.to_path_buf()));
     }
     Ok(found)

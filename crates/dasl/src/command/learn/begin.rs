@@ -55,6 +55,11 @@ pub fn begin(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<
     }
     let other = args.annotations.as_deref().map(RunFolder::new);
     let known = other.map(|other| answers(&other, &settings, &split, dataset)).transpose()?;
+    if known.is_none() && folder.annotations().exists() {
+        bail!(
+            "{shown} holds a reader's answers and no run: name another --out, and this as --annotations"
+        );
+    }
     folder.create(&settings, &split, dataset, args.network.new_seed(), start.as_ref())?;
     if let Some((store, known)) = known {
         let own = AnnotationStore::new(&folder.annotations());
@@ -112,7 +117,8 @@ fn answers(
         );
     }
     let store = AnnotationStore::new(&other.annotations());
-    let known = pool(settings, split).map(Sample::name).filter(|id| store.has(id));
+    let answered = |id: &String| store.has(id) || store.is_declined(id);
+    let known = pool(settings, split).map(Sample::name).filter(answered);
     let known: Vec<String> = known.collect();
     if known.is_empty() {
         bail!("{shown}: holds no reader's answer about a sample of this run's pool");

@@ -17,6 +17,9 @@ use crate::paste::Nodule;
 use crate::segmented_folder::{LABELS, SCAN};
 use crate::trained_on::{self, Patients};
 
+/// The columns of a scan's table.
+pub(super) const TABLE_COLUMNS: [&str; 7] =
+    ["id", "x_mm", "y_mm", "z_mm", "diameter_mm", "volume_mm3", "score"];
 /// The same as [`LABELS`] as a DICOM segmentation.
 const SEGMENTATION: &str = "nodules.seg.dcm";
 
@@ -167,7 +170,7 @@ fn remove_old(folder: &Path) -> std::io::Result<()> {
 
 fn table(nodules: &[Nodule]) -> Result<Vec<u8>> {
     let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record(["id", "x_mm", "y_mm", "z_mm", "diameter_mm", "volume_mm3", "score"])?;
+    csv.write_record(TABLE_COLUMNS)?;
     for n in nodules {
         let numbers = [n.x_mm, n.y_mm, n.z_mm, n.diameter_mm, n.volume_mm3];
         let numbers = numbers.map(|v| format!("{v:.2}"));
