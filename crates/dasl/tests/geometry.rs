@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use dasl_volume::dataset::Dataset;
 use dasl_volume::{CtVolume, LabelVolume, PointMm, VoxelPos, dicom, nifti};
-use made_up::{CONFIG, import, only, run};
+use made_up::{CONFIG, import, run};
 
 struct Bench {
     folder: PathBuf,
