@@ -22,6 +22,8 @@ const LARGEST_MM: f64 = 36.0;
 const LARGEST_ZOOM: f64 = 1.25;
 /// Grids that patches are cut from beside the dataset's own: how many times its spacing they have.
 const COARSER: [usize; 2] = [2, 4];
+/// The kind of a place that a reader saw and called no nodule.
+const NON_NODULE: &str = "non-nodule";
 /// Size of a place that is only a point, mm, as in LUNA16.
 const POINT_MM: f64 = 10.0;
 /// On a coarser grid a nodule with a smaller edge is neither nodule nor background, voxels: it is
@@ -282,7 +284,7 @@ fn sample_patch(
     Ok(frame.finish(ct, labels, unknown, config, rng))
 }
 
-/// The places of a scan that count neither as nodule nor as background, in voxels of a box.
+/// The places of a scan of which nobody knows whether they are nodules that count, in voxels of a box.
 fn places(record: &ScanRecord, frame: &Frame) -> Vec<Cube> {
     let spacing_mm = record.geometry.spacing_mm[0];
     let place = |place: &IgnoredRecord| {
@@ -298,7 +300,9 @@ fn places(record: &ScanRecord, frame: &Frame) -> Vec<Cube> {
             cube.center[axis] > -reach && cube.center[axis] < frame.shape[axis] as f64 + reach
         })
     };
-    record.ignored.iter().map(place).filter(meets).collect()
+    // What a reader calls no nodule is background.
+    let unknown = record.ignored.iter().filter(|place| place.kind != NON_NODULE);
+    unknown.map(place).filter(meets).collect()
 }
 
 /// How far a patch's middle may lie from a nodule of an edge, in voxels: a quarter of the patch,
