@@ -25,7 +25,7 @@ fn bench() -> &'static Bench {
     BENCH.get_or_init(|| {
         let (folder, lock) = made_up::shared_folder("segment_batch");
         let source = folder.join("source");
-        made_up::scans(&source, 7, 3);
+        made_up::scans(&source, 6, 3);
         let model = made_up::model(&folder, &source);
         Bench { source, model, _lock: lock }
     })
