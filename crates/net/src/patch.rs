@@ -363,13 +363,18 @@ fn known_labels(
     scan: &str,
     frame: &Frame,
 ) -> Result<Array3<u16>, DatasetError> {
-    let mut labels = dataset.read_labels(scan, frame.start, frame.shape)?;
     let known: Vec<u16> = set
         .samples
         .iter()
         .filter(|s| s.scan == scan && s.known == Known::Dataset)
         .map(|s| s.label)
         .collect();
+    // Most scans with pseudo-labels have no annotation, and nothing to be read.
+    let mut labels = if known.is_empty() {
+        Array3::zeros(frame.shape)
+    } else {
+        dataset.read_labels(scan, frame.start, frame.shape)?
+    };
     labels.mapv_inplace(|label| if known.contains(&label) { label } else { 0 });
     add_given(&mut labels, set, scan, frame.start);
     Ok(labels)

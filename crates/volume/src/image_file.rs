@@ -37,8 +37,7 @@ pub enum Format {
 impl Format {
     /// The format that a file's name tells; case does not count.
     pub fn of(path: &Path) -> Option<Self> {
-        // What macOS leaves beside each file on a foreign disk.
-        if path.file_name()?.to_string_lossy().starts_with("._") {
+        if is_left_by_macos(path) {
             return None;
         }
         match ending(path)? {
@@ -47,6 +46,11 @@ impl Format {
             _ => Some(Self::Nrrd),
         }
     }
+}
+
+/// Whether a file is what macOS leaves beside each file on a foreign disk.
+pub(crate) fn is_left_by_macos(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("._"))
 }
 
 /// The file's name without the ending of a format that is read: the name of a scan.

@@ -2,6 +2,7 @@
 
 use super::error::{DicomError, io_reason};
 use super::open::{NOT_DICOM, open_header};
+use crate::image_file::is_left_by_macos;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::DefaultDicomObject;
 use rayon::prelude::*;
@@ -150,8 +151,8 @@ const CT_CLASSES: &str = "1.2.840.10008.5.1.4.1.1.2.";
 
 fn look_at(path: &Path) -> Kind {
     // The directory of a disc is DICOM, but no image; what macOS leaves beside each file is neither.
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if name.eq_ignore_ascii_case("DICOMDIR") || name.starts_with("._") {
+    let is_directory = path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("DICOMDIR"));
+    if is_directory || is_left_by_macos(path) {
         return Kind::Other;
     }
     let should_be_dicom = has_extension(path, "dcm");
