@@ -202,8 +202,8 @@ fn nifti_files(folder: &Path) -> Vec<Broken> {
         bytes.extend(voxels);
     };
     vec![
-        (spoilt(nan, &as_nan), &["NaN is no Hounsfield number"]),
-        (spoilt(cut_off, &|bytes| bytes.truncate(bytes.len() / 2)), &["cannot be read as NIfTI"]),
+        (spoilt(nan, &as_nan), &["is NaN; a CT holds Hounsfield units"]),
+        (spoilt(cut_off, &|bytes| bytes.truncate(bytes.len() / 2)), &["copy the file again"]),
         (spoilt(empty, &Vec::clear), &["cannot be read as NIfTI"]),
         (spoilt(four, &as_two), &["one three-dimensional image"]),
     ]

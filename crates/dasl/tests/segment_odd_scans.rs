@@ -192,7 +192,7 @@ fn a_value_that_is_no_number_is_refused() {
     file.truncate(352);
     file.extend(&bytes);
     fs::write(&nii, file).unwrap();
-    segment(&nii, &out).set_aside(&["nan.nii", "NaN is no Hounsfield number"]);
+    segment(&nii, &out).set_aside(&["nan.nii", "is NaN; a CT holds Hounsfield units"]);
 
     let mha = folder.path().join("nan.mha");
     let head = "ObjectType = Image\nNDims = 3\nDimSize = 40 40 20\nElementSpacing = 3 3 3\n\

@@ -9,13 +9,19 @@ mod affine;
 use crate::atomic_file::{publish, temporary_beside};
 use crate::geometry::Geometry;
 use crate::volume::{CtVolume, LabelVolume, Volume};
-use crate::voxel_file::MOST_PER_BYTE;
+use crate::voxel_file::{self, Encoding, Layout, Sample, Start, UNSCALED, Voxel, VoxelFileError};
 use ::nifti::writer::WriterOptions;
-use ::nifti::{IntoNdArray, NiftiHeader, NiftiObject, NiftiVolume, ReaderOptions};
+use ::nifti::{Endianness, NiftiHeader, NiftiType};
 use affine::Affine;
-use ndarray::{Array3, Axis};
-use std::io::ErrorKind;
+use flate2::read::MultiGzDecoder;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+
+/// Bytes of a header, with the four that say whether extensions follow.
+const HEADER_BYTES: u64 = 352;
+/// What the header of `NIfTI`-2 begins with.
+const NIFTI_2: i32 = 540;
 
 /// Why a `NIfTI` file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -55,22 +61,20 @@ pub enum NiftiError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// A CT with a value that is no Hounsfield number.
-    #[error("{}: {value} is no Hounsfield number; a CT holds values from -32768 to 32767", .file.display())]
-    Hounsfield {
+    /// The format's second version.
+    #[error("{}: this is NIfTI-2; save it as NIfTI-1", .0.display())]
+    Version2(PathBuf),
+    /// Voxels that are no single numbers.
+    #[error("{}: its voxels are of type {kind}; save the image with one number per voxel", .file.display())]
+    Type {
         /// The file.
         file: PathBuf,
-        /// The value met.
-        value: f32,
+        /// The type met.
+        kind: String,
     },
-    /// A label map with a value that is no label.
-    #[error("{}: {value} is not a label; labels are whole numbers from 0 to 65535", .file.display())]
-    Label {
-        /// The file.
-        file: PathBuf,
-        /// The value met.
-        value: f32,
-    },
+    /// The voxels cannot be read.
+    #[error(transparent)]
+    Voxels(#[from] VoxelFileError),
     /// A name from which no format follows.
     #[error("{}: the name must end in .nii or .nii.gz", .0.display())]
     Name(PathBuf),
@@ -89,12 +93,7 @@ pub enum NiftiError {
 /// # Errors
 /// A [`NiftiError`] that names the file, also for a value that is no Hounsfield number.
 pub fn read_ct(path: &Path) -> Result<CtVolume, NiftiError> {
-    let (values, geometry) = read(path)?;
-    let is_hounsfield = |v: &&f32| (-32768.0..=32767.0).contains(&v.round());
-    if let Some(value) = values.iter().find(|v| !is_hounsfield(v)) {
-        return Err(NiftiError::Hounsfield { file: path.to_path_buf(), value: *value });
-    }
-    Ok(Volume::new(values.mapv(|v| v.round() as i16), geometry))
+    read(path)
 }
 
 /// Reads an instance label map [z, y, x]; the file may hold integers or whole floats.
@@ -102,12 +101,7 @@ pub fn read_ct(path: &Path) -> Result<CtVolume, NiftiError> {
 /// # Errors
 /// A [`NiftiError`] that names the file, also for a value that is no label.
 pub fn read_labels(path: &Path) -> Result<LabelVolume, NiftiError> {
-    let (values, geometry) = read(path)?;
-    let is_label = |v: &&f32| v.fract() == 0.0 && (0.0..=65535.0).contains(*v);
-    if let Some(value) = values.iter().find(|v| !is_label(v)) {
-        return Err(NiftiError::Label { file: path.to_path_buf(), value: *value });
-    }
-    Ok(Volume::new(values.mapv(|v| v as u16), geometry))
+    read(path)
 }
 
 /// Writes a CT as 16-bit integers, whole or not at all; the same volume gives the same bytes.
@@ -128,55 +122,103 @@ pub fn write_labels(path: &Path, labels: &LabelVolume) -> Result<(), NiftiError>
     write(path, &labels.geometry, |to| to.write_nifti(&labels.voxels.view().reversed_axes()))
 }
 
-fn read(path: &Path) -> Result<(Array3<f32>, Geometry), NiftiError> {
-    let file = || path.to_path_buf();
-    let damaged =
-        |error: ::nifti::NiftiError| NiftiError::Read { file: file(), reason: reason(&error) };
+fn read<T: Voxel>(path: &Path) -> Result<Volume<T>, NiftiError> {
     if !path.exists() {
-        return Err(NiftiError::Missing(file()));
+        return Err(NiftiError::Missing(path.to_path_buf()));
     }
-    let header = NiftiHeader::from_file(path).map_err(damaged)?;
-    if !holds_what_it_promises(path, &header).map_err(damaged)? {
-        return Err(damaged(std::io::Error::from(ErrorKind::UnexpectedEof).into()));
-    }
-    // The reader takes the bytes of the one and the voxels of the other.
-    let bits = 8 * header.data_type().map_err(damaged)?.size_of();
-    if usize::from(header.bitpix.unsigned_abs()) != bits {
-        let reason = format!("its header gives {} bits to voxels of {bits}", header.bitpix);
-        return Err(NiftiError::Read { file: file(), reason });
-    }
-    let object = ReaderOptions::new().read_file(path).map_err(damaged)?;
-    let affine = Affine::from_header(object.header());
-    let dimensions = object.volume().dim().to_vec();
-    if dimensions.len() < 3 || dimensions[3..].iter().any(|n| *n != 1) || dimensions.contains(&0) {
-        let sizes: Vec<String> = dimensions.iter().map(ToString::to_string).collect();
-        return Err(NiftiError::Dimensions { file: file(), dimensions: sizes.join(" x ") });
-    }
-    let mut values = object.into_volume().into_ndarray::<f32>().map_err(damaged)?;
-    while values.ndim() > 3 {
-        let last = Axis(values.ndim() - 1);
-        values = values.index_axis_move(last, 0);
-    }
-    let values = values
-        .into_dimensionality::<ndarray::Ix3>()
-        .map_err(|error| NiftiError::Read { file: file(), reason: error.to_string() })?;
-    // The file runs along x fastest: turned round, that is [z, y, x] without moving a voxel.
-    let values = values.reversed_axes();
-    let shape = [values.shape()[0], values.shape()[1], values.shape()[2]];
-    let geometry =
-        affine.geometry(shape).map_err(|what| NiftiError::Geometry { file: file(), what })?;
-    Ok((values, geometry))
+    let (mut file, length) = voxel_file::open(path)?;
+    let (header, packed) = read_header(path, &mut file)?;
+    let layout = layout(path, &header, packed)?;
+    let geometry = geometry(path, &header)?;
+    let header = voxel_file::Header { geometry, data_file: None, layout };
+    let voxels = voxel_file::read_voxels(&mut file, length, 0, &header, path)?;
+    Ok(Volume::new(voxels, header.geometry))
 }
 
-/// Whether the file is long enough for the voxels of its header: the reader takes memory for them
-/// before it looks.
-fn holds_what_it_promises(path: &Path, header: &NiftiHeader) -> ::nifti::Result<bool> {
-    let bytes = header.dim()?.iter().fold(u128::from(header.bitpix.unsigned_abs()) / 8, |n, d| {
-        n.saturating_mul(u128::from(*d))
-    });
-    let stored = u128::from(std::fs::metadata(path)?.len());
-    let packed = path.extension().is_some_and(|ending| ending == "gz");
-    Ok(bytes <= if packed { stored * u128::from(MOST_PER_BYTE) } else { stored })
+/// The header, and whether the file is compressed, whatever its name says.
+fn read_header(path: &Path, file: &mut File) -> Result<(NiftiHeader, bool), NiftiError> {
+    let damaged = |reason: String| NiftiError::Read { file: path.to_path_buf(), reason };
+    let failed = |error: io::Error| damaged(error.to_string());
+    let mut source = BufReader::new(&mut *file);
+    let packed = source.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
+    let mut head = Vec::new();
+    let read = if packed {
+        MultiGzDecoder::new(source).take(HEADER_BYTES).read_to_end(&mut head)
+    } else {
+        source.take(HEADER_BYTES).read_to_end(&mut head)
+    };
+    read.map_err(failed)?;
+    if head.starts_with(&NIFTI_2.to_le_bytes()) || head.starts_with(&NIFTI_2.to_be_bytes()) {
+        return Err(NiftiError::Version2(path.to_path_buf()));
+    }
+    let header = NiftiHeader::from_reader(&head[..]);
+    Ok((header.map_err(|error| damaged(reason(&error)))?, packed))
+}
+
+/// How the voxels are stored.
+fn layout(path: &Path, header: &NiftiHeader, packed: bool) -> Result<Layout, NiftiError> {
+    let damaged = |reason: String| NiftiError::Read { file: path.to_path_buf(), reason };
+    if header.magic != *b"n+1\0" {
+        return Err(damaged("its voxels are in another file: save both as one .nii".into()));
+    }
+    let kind = header.data_type().map_err(|error| damaged(reason(&error)))?;
+    let sample = match kind {
+        NiftiType::Int8 => Sample::I8,
+        NiftiType::Uint8 => Sample::U8,
+        NiftiType::Int16 => Sample::I16,
+        NiftiType::Uint16 => Sample::U16,
+        NiftiType::Int32 => Sample::I32,
+        NiftiType::Uint32 => Sample::U32,
+        NiftiType::Int64 => Sample::I64,
+        NiftiType::Uint64 => Sample::U64,
+        NiftiType::Float32 => Sample::F32,
+        NiftiType::Float64 => Sample::F64,
+        _ => return Err(NiftiError::Type { file: path.to_path_buf(), kind: format!("{kind:?}") }),
+    };
+    // Which of the two is wrong nobody knows.
+    let bits = 8 * sample.bytes();
+    if usize::from(header.bitpix.unsigned_abs()) != bits {
+        return Err(damaged(format!(
+            "its header gives {} bits to voxels of {bits}",
+            header.bitpix
+        )));
+    }
+    // A slope of 0 or none at all: the values are as they are stored.
+    let (slope, intercept) = (f64::from(header.scl_slope), f64::from(header.scl_inter));
+    let scaled = slope.is_finite() && slope != 0.0;
+    if scaled && !intercept.is_finite() {
+        return Err(damaged(format!("its header has scl_slope {slope} and scl_inter {intercept}")));
+    }
+    // The header and its four bytes more come first; less than that, or no number, means just behind.
+    let before = header.vox_offset.max(HEADER_BYTES as f32) as u64;
+    Ok(Layout {
+        header_bytes: 0,
+        line_skip: 0,
+        start: Start::After(if packed { 0 } else { before }),
+        encoding: if packed {
+            Encoding::Deflate { skip: before, length: None }
+        } else {
+            Encoding::Raw
+        },
+        sample,
+        big_endian: header.endianness == Endianness::Big,
+        scale: if scaled { [slope, intercept] } else { UNSCALED },
+    })
+}
+
+fn geometry(path: &Path, header: &NiftiHeader) -> Result<Geometry, NiftiError> {
+    let file = || path.to_path_buf();
+    let count = usize::from(header.dim[0]).min(7);
+    let sizes = &header.dim[1..=count];
+    if count < 3 || sizes[3..].iter().any(|n| *n != 1) || sizes.contains(&0) {
+        let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+        return Err(NiftiError::Dimensions { file: file(), dimensions: sizes.join(" x ") });
+    }
+    // The file runs along x fastest: turned round, that is [z, y, x] without moving a voxel.
+    let shape = [sizes[2], sizes[1], sizes[0]].map(usize::from);
+    Affine::from_header(header)
+        .geometry(shape)
+        .map_err(|what| NiftiError::Geometry { file: file(), what })
 }
 
 /// The reader's complaint in words: its own shows a system error as code.

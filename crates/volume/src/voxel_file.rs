@@ -1,5 +1,5 @@
-//! What `MetaImage` and NRRD have in common: a header of text, and voxels as bytes behind it or in
-//! a file of their own.
+//! What `MetaImage`, NRRD and `NIfTI` have in common: a header, and voxels as bytes behind it or in a
+//! file of their own.
 //!
 //! Nothing is believed that a header says about sizes: they are compared with the length of the
 //! file before memory is taken.
@@ -12,7 +12,7 @@ mod voxels;
 pub use error::{HeaderError, VoxelFileError};
 pub(crate) use field::{numbers, quoted, sizes};
 pub(crate) use sample::{Sample, Voxel};
-pub(crate) use voxels::MOST_PER_BYTE;
+pub(crate) use voxels::read as read_voxels;
 
 use crate::geometry::Geometry;
 use crate::volume::Volume;
@@ -49,7 +49,12 @@ pub(crate) struct Layout {
     pub sample: Sample,
     /// Whether a sample's first byte is its most significant.
     pub big_endian: bool,
+    /// A voxel is the first times its sample, and the second.
+    pub scale: [f64; 2],
 }
+
+/// Voxels that are their samples.
+pub(crate) const UNSCALED: [f64; 2] = [1.0, 0.0];
 
 /// Where the voxels begin.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -140,7 +145,7 @@ pub(crate) fn from_bytes<T: Voxel>(
 }
 
 /// An open file and its length; only a file, for a pipe or a device may never end.
-fn open(path: &Path) -> Result<(File, u64), VoxelFileError> {
+pub(crate) fn open(path: &Path) -> Result<(File, u64), VoxelFileError> {
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => VoxelFileError::Missing(path.to_path_buf()),
         _ => VoxelFileError::read(path, &error),

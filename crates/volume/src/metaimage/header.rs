@@ -1,7 +1,9 @@
 //! The header of a `MetaImage`: lines of `Name = Value`, the last of which names the voxels' file.
 
 use crate::geometry::{Geometry, PointMm};
-use crate::voxel_file::{Encoding, Header, HeaderError, Layout, Sample, Start, numbers, sizes};
+use crate::voxel_file::{
+    Encoding, Header, HeaderError, Layout, Sample, Start, UNSCALED, numbers, sizes,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -60,6 +62,7 @@ pub fn parse_header(bytes: &[u8]) -> Result<Header, HeaderError> {
         encoding,
         sample,
         big_endian: fields.big_endian()?,
+        scale: UNSCALED,
     };
     Ok(Header { geometry: fields.geometry(shape)?, data_file, layout })
 }

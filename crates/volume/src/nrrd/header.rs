@@ -3,7 +3,7 @@
 use super::field;
 use crate::geometry::{Geometry, PointMm};
 use crate::voxel_file::{
-    Encoding, Header, HeaderError, Layout, Sample, Start, numbers, quoted, sizes,
+    Encoding, Header, HeaderError, Layout, Sample, Start, UNSCALED, numbers, quoted, sizes,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,6 +28,7 @@ pub fn parse_header(bytes: &[u8]) -> Result<Header, HeaderError> {
         encoding,
         sample,
         big_endian: fields.big_endian(sample)?,
+        scale: UNSCALED,
     };
     if data_file.is_none() && !fields.ended {
         return Err(HeaderError::Endless);

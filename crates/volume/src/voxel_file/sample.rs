@@ -29,42 +29,51 @@ impl Sample {
         }
     }
 
-    /// Appends the voxels in `bytes`, whole numbers of them.
+    /// Appends the voxels in `bytes`, whole numbers of them, of which the first is most significant if
+    /// `big`: `scale[0]` times the number, and `scale[1]`.
     ///
     /// # Errors
     /// The first value that is no voxel of this kind.
-    pub fn append<T: Voxel>(self, big: bool, bytes: &[u8], to: &mut Vec<T>) -> Result<(), f64> {
+    pub fn append<T: Voxel>(
+        self,
+        big: bool,
+        scale: [f64; 2],
+        bytes: &[u8],
+        to: &mut Vec<T>,
+    ) -> Result<(), f64> {
+        let mut add = |number: f64| {
+            let value = scale[0] * number + scale[1];
+            to.push(T::from_value(value).ok_or(value)?);
+            Ok(())
+        };
         match self {
-            Self::I8 => append(big, bytes, to, |b| f64::from(i8::from_le_bytes(b))),
-            Self::U8 => append(big, bytes, to, |b| f64::from(u8::from_le_bytes(b))),
-            Self::I16 => append(big, bytes, to, |b| f64::from(i16::from_le_bytes(b))),
-            Self::U16 => append(big, bytes, to, |b| f64::from(u16::from_le_bytes(b))),
-            Self::I32 => append(big, bytes, to, |b| f64::from(i32::from_le_bytes(b))),
-            Self::U32 => append(big, bytes, to, |b| f64::from(u32::from_le_bytes(b))),
+            Self::I8 => each(big, bytes, |b| add(f64::from(i8::from_le_bytes(b)))),
+            Self::U8 => each(big, bytes, |b| add(f64::from(u8::from_le_bytes(b)))),
+            Self::I16 => each(big, bytes, |b| add(f64::from(i16::from_le_bytes(b)))),
+            Self::U16 => each(big, bytes, |b| add(f64::from(u16::from_le_bytes(b)))),
+            Self::I32 => each(big, bytes, |b| add(f64::from(i32::from_le_bytes(b)))),
+            Self::U32 => each(big, bytes, |b| add(f64::from(u32::from_le_bytes(b)))),
             // Rounded beyond 2^53, which is far beyond any voxel.
-            Self::I64 => append(big, bytes, to, |b| i64::from_le_bytes(b) as f64),
-            Self::U64 => append(big, bytes, to, |b| u64::from_le_bytes(b) as f64),
-            Self::F32 => append(big, bytes, to, |b| f64::from(f32::from_le_bytes(b))),
-            Self::F64 => append(big, bytes, to, f64::from_le_bytes),
+            Self::I64 => each(big, bytes, |b| add(i64::from_le_bytes(b) as f64)),
+            Self::U64 => each(big, bytes, |b| add(u64::from_le_bytes(b) as f64)),
+            Self::F32 => each(big, bytes, |b| add(f64::from(f32::from_le_bytes(b)))),
+            Self::F64 => each(big, bytes, |b| add(f64::from_le_bytes(b))),
         }
     }
 }
 
-fn append<T: Voxel, const N: usize>(
+fn each<const N: usize>(
     big: bool,
     bytes: &[u8],
-    to: &mut Vec<T>,
-    value: impl Fn([u8; N]) -> f64,
+    mut take: impl FnMut([u8; N]) -> Result<(), f64>,
 ) -> Result<(), f64> {
-    for sample in bytes.as_chunks::<N>().0 {
+    bytes.as_chunks::<N>().0.iter().try_for_each(|sample| {
         let mut sample = *sample;
         if big {
             sample.reverse();
         }
-        let value = value(sample);
-        to.push(T::from_value(value).ok_or(value)?);
-    }
-    Ok(())
+        take(sample)
+    })
 }
 
 /// What a voxel of a volume is made from.
@@ -101,6 +110,7 @@ impl Voxel for u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::voxel_file::UNSCALED;
 
     #[test]
     fn hounsfield_units_are_rounded_and_bounded() {
@@ -126,9 +136,9 @@ mod tests {
         let check = |sample: Sample, mut bytes: Vec<u8>| {
             assert_eq!(bytes.len(), sample.bytes(), "{sample:?}");
             let mut out: Vec<i16> = Vec::new();
-            sample.append(false, &bytes, &mut out).unwrap();
+            sample.append(false, UNSCALED, &bytes, &mut out).unwrap();
             bytes.reverse();
-            sample.append(true, &bytes, &mut out).unwrap();
+            sample.append(true, UNSCALED, &bytes, &mut out).unwrap();
             out
         };
         assert_eq!(check(Sample::I8, (-5_i8).to_le_bytes().into()), [-5, -5]);
@@ -144,10 +154,17 @@ mod tests {
     }
 
     #[test]
+    fn a_scale_is_applied_before_a_voxel_is_rounded() {
+        let mut out: Vec<i16> = Vec::new();
+        Sample::U8.append(false, [0.25, -1000.0], &[10, 16], &mut out).unwrap();
+        assert_eq!(out, [-998, -996]);
+    }
+
+    #[test]
     fn the_first_value_that_is_refused_is_told() {
         let mut out: Vec<i16> = Vec::new();
         let bytes: Vec<u8> = [7_u16, 40000, 50000].iter().flat_map(|v| v.to_le_bytes()).collect();
-        assert_eq!(Sample::U16.append(false, &bytes, &mut out), Err(40000.0));
+        assert_eq!(Sample::U16.append(false, UNSCALED, &bytes, &mut out), Err(40000.0));
         assert_eq!(out, [7]);
     }
 }

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// DEFLATE packs at most 258 bytes into 2 bits (RFC 1951, 3.2.5).
-pub(crate) const MOST_PER_BYTE: u64 = 1032;
+const MOST_PER_BYTE: u64 = 1032;
 /// Bytes read at a time; whole numbers of every sample type.
 const CHUNK: usize = 1 << 16;
 
@@ -16,7 +16,7 @@ const CHUNK: usize = 1 << 16;
 ///
 /// # Errors
 /// If there are fewer voxels than the header says, the stream is damaged or a value no voxel.
-pub(super) fn read<T: Voxel>(
+pub(crate) fn read<T: Voxel>(
     source: &mut (impl Read + Seek),
     length: u64,
     from: u64,
@@ -122,7 +122,7 @@ fn decode<T: Voxel>(
         let filled = fill(source, &mut chunk[..wanted]).map_err(|error| failed(&error))?;
         let memory = |_| VoxelFileError::Memory { file: file.into(), voxels };
         out.try_reserve(filled / sample.bytes()).map_err(memory)?;
-        sample.append(layout.big_endian, &chunk[..filled], out).map_err(|value| {
+        sample.append(layout.big_endian, layout.scale, &chunk[..filled], out).map_err(|value| {
             let (row, x) = (out.len() / shape[2], out.len() % shape[2]);
             T::refused(file, value, [row / shape[1], row % shape[1], x])
         })?;
