@@ -1,11 +1,12 @@
 //! Lengths that a file claims for its elements, checked against the file's size before the parser
-//! sets memory aside for them: a few damaged bytes can claim gigabytes.
+//! sets memory aside for them: a few damaged bytes can claim gigabytes. Also how deep sequences lie
+//! in each other, for the parser calls itself for each.
 
 use dicom_core::Tag;
 use dicom_core::header::{HasLength, Header};
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::tags;
 use dicom_encoding::decode::{DecodeFrom, file_header_decoder};
-use dicom_encoding::{TransferSyntax, TransferSyntaxIndex};
+use dicom_encoding::{Codec, TransferSyntax, TransferSyntaxIndex};
 use dicom_object::FileMetaTable;
 use dicom_parser::dataset::DataToken;
 use dicom_parser::dataset::read::DataSetReader;
@@ -16,6 +17,8 @@ use super::error::io_reason;
 
 /// No deflated stream grows more than this (RFC 1951: 258 bytes from two bits).
 const MOST_INFLATED: u64 = 1032;
+/// Sequences that may lie in each other; an enhanced CT has four or five.
+const DEEPEST: usize = 64;
 
 /// Checks a file of `file_bytes` up to its pixels or to its end; `open` gives it from its magic
 /// code on. What the parser will refuse by itself passes.
@@ -30,7 +33,8 @@ pub(super) fn check<R: BufRead>(
     let mut stream = opened()?;
     let Ok(meta) = FileMetaTable::from_reader(&mut stream) else { return Ok(()) };
     let Some(syntax) = TransferSyntaxRegistry.get(meta.transfer_syntax()) else { return Ok(()) };
-    if syntax.uid() == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
+    // Deflated Explicit VR, and what only refers to pixels elsewhere.
+    if matches!(syntax.codec(), Codec::Dataset(_)) {
         let inflated = flate2::bufread::DeflateDecoder::new(stream);
         return check_data_set(inflated, syntax, file_bytes * MOST_INFLATED, to_pixels);
     }
@@ -86,6 +90,9 @@ fn check_data_set(
             DataToken::ItemStart { len } => len,
             DataToken::SequenceStart { .. } | DataToken::PixelSequenceStart => {
                 depth += 1;
+                if depth > DEEPEST {
+                    return Err(format!("more than {DEEPEST} sequences lie in each other"));
+                }
                 continue;
             }
             DataToken::SequenceEnd => {
@@ -153,5 +160,12 @@ mod tests {
         damaged[20..22].copy_from_slice(b"UN");
         damaged[24..28].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
         assert!(!checked(&damaged, true));
+    }
+
+    #[test]
+    fn sequences_may_lie_in_each_other_to_a_depth() {
+        let sequence = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff";
+        assert!(checked(&file(&[&sequence[..]; DEEPEST]), true));
+        assert!(!checked(&file(&[&sequence[..]; DEEPEST + 1]), true));
     }
 }

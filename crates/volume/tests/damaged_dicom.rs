@@ -1,0 +1,45 @@
+//! Files that are damaged, or written as the standard does not have it: read as they are meant where
+//! that is plain, refused in clear words otherwise, and never the end of the program.
+
+mod dicom_slice;
+
+use dasl_volume::dicom::{find_series, read_folder};
+use dicom_slice::{folder, refusal};
+use std::path::Path;
+
+/// The good series with the bytes of each file changed.
+fn with_bytes(change: impl Fn(&[u8]) -> Vec<u8>) -> tempfile::TempDir {
+    let folder = folder(|_, _| {});
+    for n in 0..5 {
+        let path = folder.path().join(format!("{n}.dcm"));
+        std::fs::write(&path, change(&std::fs::read(&path).unwrap())).unwrap();
+    }
+    folder
+}
+
+fn assert_reads_like_the_good_series(changed: &Path, what: &str) {
+    let good = read_folder(folder(|_, _| {}).path()).unwrap();
+    let scan = read_folder(changed).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(scan.volume, good.volume, "{what}");
+}
+
+#[test]
+fn deep_sequences_do_not_end_the_program() {
+    let nested = |depth: usize| {
+        with_bytes(|bytes| {
+            let open = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff";
+            let close = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0";
+            let patient = b"\x10\0\x10\0PN";
+            let at = bytes.windows(6).position(|window| window == patient).unwrap();
+            [&bytes[..at], &open.repeat(depth), &close.repeat(depth), &bytes[at..]].concat()
+        })
+    };
+    assert_reads_like_the_good_series(nested(64).path(), "64 levels");
+    let deep = nested(2000);
+    assert_eq!(find_series(deep.path()).unwrap().unreadable.len(), 5);
+    assert_eq!(
+        refusal(deep.path()),
+        "0.dcm: cannot be read as DICOM (more than 64 sequences lie in each other); \
+         copy the file again or leave it out"
+    );
+}
