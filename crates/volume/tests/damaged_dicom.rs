@@ -43,3 +43,15 @@ fn deep_sequences_do_not_end_the_program() {
          copy the file again or leave it out"
     );
 }
+
+#[test]
+fn bytes_behind_the_pixels_are_no_damage() {
+    for padding in [&[0; 3][..], &[0; 64], &[0; 4096], &[0xff; 64], b"what a tape leaves"] {
+        let padded = with_bytes(|bytes| [bytes, padding].concat());
+        assert_reads_like_the_good_series(padded.path(), &format!("{padding:?}"));
+    }
+    // An element behind the pixels that the standard has: DataSetTrailingPadding.
+    let trailing =
+        with_bytes(|bytes| [bytes, &b"\xfc\xff\xfc\xffOB\0\0\x04\0\0\0\0\0\0\0"[..]].concat());
+    assert_reads_like_the_good_series(trailing.path(), "trailing padding");
+}

@@ -3,7 +3,7 @@
 //! in each other, for the parser calls itself for each.
 
 use dicom_core::Tag;
-use dicom_core::header::{HasLength, Header};
+use dicom_core::header::{HasLength, Header, Length};
 use dicom_dictionary_std::tags;
 use dicom_encoding::decode::{DecodeFrom, file_header_decoder};
 use dicom_encoding::{Codec, TransferSyntax, TransferSyntaxIndex};
@@ -20,25 +20,32 @@ const MOST_INFLATED: u64 = 1032;
 /// Sequences that may lie in each other; an enhanced CT has four or five.
 const DEEPEST: usize = 64;
 
-/// Checks a file of `file_bytes` up to its pixels or to its end; `open` gives it from its magic
+/// Checks a file of `file_bytes` up to its pixels or to their end; `open` gives it from its magic
 /// code on. What the parser will refuse by itself passes.
+///
+/// The answer is after how many bytes the parser has all it needs: behind the pixels may be what
+/// fills up a block of a tape.
 pub(super) fn check<R: BufRead>(
     open: impl Fn() -> io::Result<R>,
     file_bytes: u64,
     to_pixels: bool,
-) -> Result<(), String> {
+) -> Result<u64, String> {
     let opened = || open().map_err(|error| io_reason(&error));
     check_meta(opened()?, file_bytes)?;
     // Read by the parser itself, so that the data set begins where the parser sees it begin.
-    let mut stream = opened()?;
-    let Ok(meta) = FileMetaTable::from_reader(&mut stream) else { return Ok(()) };
-    let Some(syntax) = TransferSyntaxRegistry.get(meta.transfer_syntax()) else { return Ok(()) };
+    let mut stream = opened()?.take(u64::MAX);
+    let Ok(meta) = FileMetaTable::from_reader(&mut stream) else { return Ok(u64::MAX) };
+    let Some(syntax) = TransferSyntaxRegistry.get(meta.transfer_syntax()) else {
+        return Ok(u64::MAX);
+    };
     // Deflated Explicit VR, and what only refers to pixels elsewhere.
     if matches!(syntax.codec(), Codec::Dataset(_)) {
         let inflated = flate2::bufread::DeflateDecoder::new(stream);
-        return check_data_set(inflated, syntax, file_bytes * MOST_INFLATED, to_pixels);
+        check_data_set(inflated, syntax, file_bytes * MOST_INFLATED, to_pixels)?;
+        return Ok(u64::MAX); // an inflated stream knows its end
     }
-    check_data_set(stream, syntax, file_bytes, to_pixels)
+    check_data_set(&mut stream, syntax, file_bytes, to_pixels)?;
+    Ok(u64::MAX - stream.limit())
 }
 
 fn bounded(length: u32, most: u64) -> Result<(), String> {
@@ -78,36 +85,41 @@ fn check_data_set(
     to_pixels: bool,
 ) -> Result<(), String> {
     let Ok(tokens) = DataSetReader::new_with_ts(stream, syntax) else { return Ok(()) };
-    let mut depth = 0_usize;
+    // Which element of the file itself is read (not which of an icon in a sequence).
+    let (mut tag, mut depth) = (Tag(0, 0), 0_usize);
     // What the parser itself complains of is its to say, when it reads.
     for token in tokens.map_while(Result::ok) {
-        let length = match token {
-            DataToken::ElementHeader(header) if depth == 0 && ends(header.tag(), to_pixels) => {
+        if depth == 0 {
+            tag = match &token {
+                DataToken::ElementHeader(header) => header.tag(),
+                DataToken::SequenceStart { tag, .. } => *tag,
+                DataToken::PixelSequenceStart => tags::PIXEL_DATA,
+                _ => tag,
+            };
+            if ends(tag, to_pixels) {
                 break;
             }
-            DataToken::PixelSequenceStart if depth == 0 && to_pixels => break,
-            DataToken::ElementHeader(header) => header.length(),
-            DataToken::ItemStart { len } => len,
-            DataToken::SequenceStart { .. } | DataToken::PixelSequenceStart => {
-                depth += 1;
-                if depth > DEEPEST {
-                    return Err(format!("more than {DEEPEST} sequences lie in each other"));
-                }
-                continue;
-            }
-            DataToken::SequenceEnd => {
-                depth = depth.saturating_sub(1);
-                continue;
-            }
-            _ => continue,
-        };
-        bounded(length.get().unwrap_or(0), most)?;
+        }
+        let or_undefined = |length: Length| length.get().unwrap_or(0);
+        match &token {
+            DataToken::ElementHeader(header) => bounded(or_undefined(header.length()), most)?,
+            DataToken::ItemStart { len } => bounded(or_undefined(*len), most)?,
+            DataToken::SequenceStart { .. } | DataToken::PixelSequenceStart => depth += 1,
+            DataToken::SequenceEnd => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Err(format!("more than {DEEPEST} sequences lie in each other"));
+        }
+        let is_end = matches!(token, DataToken::PrimitiveValue(_) | DataToken::SequenceEnd);
+        if is_end && depth == 0 && tag == tags::PIXEL_DATA {
+            break;
+        }
     }
     Ok(())
 }
 
-/// Whether the reading ends before an element: at the pixels of the file itself (not at those of an
-/// icon in a sequence), or behind them.
+/// Whether the reading ends before an element: at the pixels, or behind them.
 fn ends(tag: Tag, to_pixels: bool) -> bool {
     if to_pixels { tag >= tags::PIXEL_DATA } else { tag > tags::PIXEL_DATA }
 }
@@ -167,5 +179,24 @@ mod tests {
         let sequence = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff";
         assert!(checked(&file(&[&sequence[..]; DEEPEST]), true));
         assert!(!checked(&file(&[&sequence[..]; DEEPEST + 1]), true));
+    }
+
+    #[test]
+    fn what_lies_behind_the_pixels_is_not_looked_at() {
+        let native = b"\xe0\x7f\x10\0OW\0\0\x04\0\0\0abcd";
+        // An empty offset table, a fragment, the end.
+        let encapsulated = b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\0\0\0\0\
+            \xfe\xff\0\xe0\x02\0\0\0ab\xfe\xff\xdd\xe0\0\0\0\0";
+        let icon = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff\
+            \xe0\x7f\x10\0OW\0\0\x02\0\0\0ab\
+            \xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0";
+        for pixels in [&native[..], encapsulated] {
+            let whole = file(&[icon, pixels]);
+            for padding in [&[0; 512][..], &[0; 3], &[0xff; 64]] {
+                let padded = [&whole, padding].concat();
+                let end = check(|| Ok(&padded[..]), padded.len() as u64, false);
+                assert_eq!(end, Ok(whole.len() as u64));
+            }
+        }
     }
 }

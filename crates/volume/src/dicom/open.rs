@@ -47,11 +47,11 @@ fn open(
         (&file).seek(SeekFrom::Start(skip))?;
         Ok(Cursor::new(&lead).chain(BufReader::new(&file)))
     };
-    claims::check(opened, bytes, to_pixels)?;
+    let end = claims::check(opened, bytes, to_pixels)?;
     file.seek(SeekFrom::Start(skip)).map_err(|error| io_reason(&error))?;
     options
         .read_preamble(ReadPreamble::Never)
-        .from_reader(Cursor::new(lead).chain(file))
+        .from_reader(Cursor::new(lead).chain(file).take(end))
         .map(Some)
         .map_err(|error| parse_reason(&error))
 }
