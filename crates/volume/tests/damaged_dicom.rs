@@ -55,3 +55,17 @@ fn bytes_behind_the_pixels_are_no_damage() {
         with_bytes(|bytes| [bytes, &b"\xfc\xff\xfc\xffOB\0\0\x04\0\0\0\0\0\0\0"[..]].concat());
     assert_reads_like_the_good_series(trailing.path(), "trailing padding");
 }
+
+#[test]
+fn a_meta_group_need_not_say_its_length() {
+    // Preamble and magic code are 132 bytes, the length is 12, the version 14.
+    let no_length = with_bytes(|bytes| [&bytes[..132], &bytes[144..]].concat());
+    assert_reads_like_the_good_series(no_length.path(), "without length");
+    let no_magic = with_bytes(|bytes| bytes[144..].to_vec());
+    assert_reads_like_the_good_series(no_magic.path(), "from the version on");
+    let no_version = with_bytes(|bytes| {
+        assert_eq!(bytes[158..164], *b"\x02\0\x02\0UI");
+        bytes[158..].to_vec()
+    });
+    assert_reads_like_the_good_series(no_version.path(), "from the SOP class on");
+}

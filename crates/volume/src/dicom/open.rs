@@ -2,7 +2,9 @@
 
 use super::claims;
 use super::error::io_reason;
+use dicom_core::header::HasLength;
 use dicom_dictionary_std::{tags, uids};
+use dicom_encoding::decode::{DecodeFrom, file_header_decoder};
 use dicom_object::file::ReadPreamble;
 use dicom_object::{DefaultDicomObject, OpenFileOptions, ReadError};
 use std::fs::File;
@@ -11,8 +13,8 @@ use std::path::Path;
 
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8] = b"DICM";
-/// Preamble, magic code and the head of the first element.
-const START: usize = PREAMBLE + MAGIC.len() + 8;
+/// Bytes in which the beginning is looked for: preamble, magic code, file meta group.
+const START: usize = 4096;
 
 /// A file's header, everything before the pixels; `None` if the file does not begin as DICOM.
 pub(super) fn open_header(path: &Path) -> Result<Option<DefaultDicomObject>, String> {
@@ -67,21 +69,43 @@ struct Beginning {
 impl Beginning {
     fn of(start: &[u8]) -> Option<Self> {
         let has_magic = |at: usize| start.get(at..).is_some_and(|rest| rest.starts_with(MAGIC));
-        for at in [PREAMBLE, 0] {
-            if has_magic(at) {
-                let data = at + MAGIC.len();
-                // A magic code straight before the data set, without file meta group.
-                return Some(match data_set_syntax(&start[data..]) {
-                    Some(syntax) => Self { lead: made_up_meta(syntax), skip: data as u64 },
-                    None => Self { lead: Vec::new(), skip: at as u64 },
-                });
-            }
-        }
-        if start.starts_with(&[2, 0, 0, 0, b'U', b'L']) {
-            return Some(Self { lead: MAGIC.to_vec(), skip: 0 });
-        }
-        data_set_syntax(start).map(|syntax| Self { lead: made_up_meta(syntax), skip: 0 })
+        let magic = [PREAMBLE, 0].into_iter().find(|at| has_magic(*at));
+        let skip = magic.map_or(0, |at| at + MAGIC.len());
+        // What is wrong behind a magic code is the parser's to say.
+        let lead = lead(&start[skip..]).or(magic.map(|_| MAGIC.to_vec()))?;
+        Some(Self { lead, skip: skip as u64 })
     }
+}
+
+/// The magic code, and what is missing behind it before `data`; `None` if that is not DICOM.
+fn lead(data: &[u8]) -> Option<Vec<u8>> {
+    if data.starts_with(&[2, 0, 0, 0, b'U', b'L']) {
+        return Some(MAGIC.to_vec());
+    }
+    let bare = || data_set_syntax(data).map(made_up_meta);
+    length_of_meta(data).map(meta_head).or_else(bare)
+}
+
+/// The length of a file meta group that does not begin with it; `None` for other data.
+fn length_of_meta(data: &[u8]) -> Option<u32> {
+    // Its elements that come first: the version, or the SOP class.
+    if !matches!(data, [2, 0, 1, 0, b'O', b'B', ..] | [2, 0, 2, 0, b'U', b'I', ..]) {
+        return None;
+    }
+    let mut rest = data;
+    while rest.starts_with(&[2, 0]) {
+        let (header, _) = file_header_decoder().decode_header(&mut rest).ok()?;
+        rest = rest.get(header.length().get()? as usize..)?;
+    }
+    Some((data.len() - rest.len()) as u32)
+}
+
+/// The magic code and the first element of a file meta group, which says how long the rest is.
+fn meta_head(length: u32) -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    out.extend([2, 0, 0, 0, b'U', b'L', 4, 0]);
+    out.extend(length.to_le_bytes());
+    out
 }
 
 /// The transfer syntax of a bare data set, from its first element: group 0008 in one byte order
@@ -112,9 +136,7 @@ fn made_up_meta(syntax: &str) -> Vec<u8> {
     if uid.len() % 2 == 1 {
         uid.push(0);
     }
-    let mut out = MAGIC.to_vec();
-    out.extend([2, 0, 0, 0, b'U', b'L', 4, 0]);
-    out.extend((8 + uid.len() as u32).to_le_bytes());
+    let mut out = meta_head(8 + uid.len() as u32);
     out.extend([2, 0, 0x10, 0, b'U', b'I']);
     out.extend((uid.len() as u16).to_le_bytes());
     out.extend(uid);
@@ -161,11 +183,24 @@ mod tests {
         let no_meta = [&preamble[..], &bare].concat();
         let meta = made_up_meta(uids::EXPLICIT_VR_LITTLE_ENDIAN);
         let begins = |start: &[u8]| Beginning::of(start).map(|b| (b.lead, b.skip));
-        assert_eq!(begins(&standard), Some((Vec::new(), 128)));
+        assert_eq!(begins(&standard), Some((MAGIC.to_vec(), 132)));
         assert_eq!(begins(&no_meta), Some((meta.clone(), 132)));
-        assert_eq!(begins(&standard[PREAMBLE..]), Some((Vec::new(), 0)));
+        assert_eq!(begins(&standard[PREAMBLE..]), Some((MAGIC.to_vec(), 4)));
         assert_eq!(begins(&standard[PREAMBLE + 4..]), Some((MAGIC.to_vec(), 0)));
         assert_eq!(begins(&bare), Some((meta, 0)));
         assert_eq!(begins(b"a text file"), None);
+    }
+
+    #[test]
+    fn a_meta_group_that_does_not_say_its_length_is_measured() {
+        let version = b"\x02\0\x01\0OB\0\0\x02\0\0\0\0\x01";
+        let class = b"\x02\0\x02\0UI\x04\0" as &[u8];
+        let group = [&version[..], class, b"1.2\0"].concat();
+        let whole = [&group[..], &[8, 0, 5, 0, b'C', b'S', 10, 0]].concat();
+        let begins = |start: &[u8]| Beginning::of(start).map(|b| (b.lead, b.skip));
+        assert_eq!(begins(&whole), Some((meta_head(26), 0)));
+        assert_eq!(begins(&whole[version.len()..]), Some((meta_head(12), 0)));
+        assert_eq!(begins(&[MAGIC, &whole[..]].concat()), Some((meta_head(26), 4)));
+        assert_eq!(begins(&group[..group.len() - 1]), None);
     }
 }
