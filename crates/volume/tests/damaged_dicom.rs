@@ -4,7 +4,9 @@
 mod dicom_slice;
 
 use dasl_volume::dicom::{find_series, read_folder};
-use dicom_slice::{folder, refusal};
+use dicom_core::{DataElement, VR, dicom_value};
+use dicom_dictionary_std::tags;
+use dicom_slice::{Slice, folder, refusal};
 use std::path::Path;
 
 /// The good series with the bytes of each file changed.
@@ -68,4 +70,17 @@ fn a_meta_group_need_not_say_its_length() {
         bytes[158..].to_vec()
     });
     assert_reads_like_the_good_series(no_version.path(), "from the SOP class on");
+}
+
+#[test]
+fn padding_of_unsigned_pixels_may_be_written_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..5 {
+        let mut object = Slice { first: 63536, ..Slice::new(n) }.object();
+        let padding = dicom_value!(I16, -2000);
+        object.put(DataElement::new(tags::PIXEL_PADDING_VALUE, VR::SS, padding));
+        object.write_to_file(folder.path().join(format!("{n}.dcm"))).unwrap();
+    }
+    let voxels = read_folder(folder.path()).unwrap().volume.voxels;
+    assert_eq!((voxels[[0, 0, 0]], voxels[[0, 0, 1]]), (dasl_volume::PADDING_HU, i16::MAX));
 }

@@ -32,7 +32,7 @@ impl PixelLayout {
         let (low, high) = self.range();
         let fits = |value: i32| (low..=high).contains(&value).then_some(value);
         if !self.signed {
-            return fits(given);
+            return fits(given).or_else(|| fits(i32::from(given as u16)));
         }
         let as_signed = i32::from(given as u16 as i16);
         fits(as_signed).or_else(|| {
@@ -116,6 +116,9 @@ mod tests {
         assert_eq!(unsigned.padding(-2000, None), None);
         assert_eq!(unsigned.padding(4096, None), None);
         assert_eq!(unsigned.padding(0, None), Some((0, 0)));
+        let sixteen = PixelLayout { bits_stored: 16, high_bit: 15, ..unsigned };
+        assert_eq!(sixteen.padding(-2000, None), Some((63536, 63536))); // the same as SS
+        assert_eq!(sixteen.padding(-2000, Some(-1990)), Some((63536, 63546)));
     }
 
     #[test]
