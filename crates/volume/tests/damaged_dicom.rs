@@ -4,10 +4,25 @@
 mod dicom_slice;
 
 use dasl_volume::dicom::{find_series, read_folder};
-use dicom_core::{DataElement, VR, dicom_value};
+use dicom_core::value::{DataSetSequence, PrimitiveValue};
+use dicom_core::{DataElement, Tag, VR, dicom_value};
 use dicom_dictionary_std::tags;
-use dicom_slice::{Slice, folder, refusal};
+use dicom_object::{FileDicomObject, InMemDicomObject};
+use dicom_slice::{COLUMNS, ROWS, Slice, folder, refusal};
 use std::path::Path;
+
+type Object = FileDicomObject<InMemDicomObject>;
+
+/// The good series with each object changed.
+fn with_objects(change: impl Fn(&mut Object)) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..5 {
+        let mut object = Slice::new(n).object();
+        change(&mut object);
+        object.write_to_file(folder.path().join(format!("{n}.dcm"))).unwrap();
+    }
+    folder
+}
 
 /// The good series with the bytes of each file changed.
 fn with_bytes(change: impl Fn(&[u8]) -> Vec<u8>) -> tempfile::TempDir {
@@ -17,6 +32,33 @@ fn with_bytes(change: impl Fn(&[u8]) -> Vec<u8>) -> tempfile::TempDir {
         std::fs::write(&path, change(&std::fs::read(&path).unwrap())).unwrap();
     }
     folder
+}
+
+fn put_number(object: &mut Object, tag: Tag, value: u16) {
+    object.put(DataElement::new(tag, VR::US, dicom_value!(U16, value)));
+}
+
+fn put_pixels(object: &mut Object, cells: usize) {
+    let cells: Vec<u16> = (0..cells as u16).collect();
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(cells.into())));
+}
+
+/// An enhanced CT that describes some of its frames; its pixels are those of one.
+fn enhanced(frames: usize, described: usize) -> Object {
+    let mut object = Slice::new(0).object();
+    let groups = |n: usize| {
+        let position = PrimitiveValue::from(Slice::new(n).position);
+        let position = DataElement::new(tags::IMAGE_POSITION_PATIENT, VR::DS, position);
+        let plane = DataSetSequence::from(vec![InMemDicomObject::from_element_iter([position])]);
+        let plane = DataElement::new(tags::PLANE_POSITION_SEQUENCE, VR::SQ, plane);
+        InMemDicomObject::from_element_iter([plane])
+    };
+    let groups: Vec<InMemDicomObject> = (0..described).map(groups).collect();
+    let sequence = tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE;
+    object.put(DataElement::new(sequence, VR::SQ, DataSetSequence::from(groups)));
+    let frames = PrimitiveValue::from(frames.to_string());
+    object.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, frames));
+    object
 }
 
 fn assert_reads_like_the_good_series(changed: &Path, what: &str) {
@@ -44,6 +86,44 @@ fn deep_sequences_do_not_end_the_program() {
         "0.dcm: cannot be read as DICOM (more than 64 sequences lie in each other); \
          copy the file again or leave it out"
     );
+}
+
+#[test]
+fn more_pixels_than_rows_and_columns_are_refused() {
+    let narrow = with_objects(|object| put_number(object, tags::COLUMNS, COLUMNS as u16 - 1));
+    assert_eq!(
+        refusal(narrow.path()),
+        "0.dcm: 24 bytes of pixel data where Rows, Columns and frames make 18; \
+         export this series again"
+    );
+    let low = with_objects(|object| put_number(object, tags::ROWS, ROWS as u16 - 1));
+    assert!(refusal(low.path()).contains("24 bytes of pixel data where"));
+    // A column too few is less than a row of a wide image.
+    let wide = with_objects(|object| {
+        put_number(object, tags::COLUMNS, 7);
+        put_pixels(object, ROWS * 8);
+    });
+    assert!(refusal(wide.path()).contains("48 bytes of pixel data where"));
+    let padded = with_objects(|object| put_pixels(object, ROWS * COLUMNS + 1));
+    assert!(read_folder(padded.path()).is_ok());
+}
+
+#[test]
+fn frames_and_their_descriptions_must_be_as_many() {
+    let enhanced = |frames: usize| {
+        let mut object = enhanced(frames, 6);
+        put_pixels(&mut object, 6 * ROWS * COLUMNS);
+        let folder = tempfile::tempdir().unwrap();
+        object.write_to_file(folder.path().join("ct.dcm")).unwrap();
+        folder
+    };
+    let scan = read_folder(enhanced(6).path()).unwrap();
+    assert_eq!(scan.volume.geometry.shape, [6, ROWS, COLUMNS]);
+    assert_eq!(
+        refusal(enhanced(5).path()),
+        "ct.dcm: NumberOfFrames is 5, and 6 frames are described; export this series again"
+    );
+    assert!(refusal(enhanced(7).path()).contains("PerFrameFunctionalGroupsSequence"));
 }
 
 #[test]

@@ -147,6 +147,16 @@ pub enum DicomError {
         /// Sideways distance, mm.
         offset_mm: f64,
     },
+    /// More pixels than rows x columns.
+    #[error("{}: {found} bytes of pixel data where Rows, Columns and frames make {expected}; export this series again", .file.display())]
+    ExcessPixels {
+        /// The file.
+        file: PathBuf,
+        /// Bytes there are.
+        found: usize,
+        /// Bytes there should be.
+        expected: usize,
+    },
     /// Fewer pixels than rows x columns.
     #[error("{}: truncated pixel data ({found} bytes of {expected}); copy the file again", .file.display())]
     TruncatedPixels {

@@ -50,9 +50,10 @@ impl<'a> Header<'a> {
         Some(Self { file: self.file, object: self.object, groups })
     }
 
-    /// Whether the file has functional groups of its frames.
-    pub fn has_frame_groups(&self) -> bool {
-        self.object.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).is_some()
+    /// Of how many frames the file has functional groups, if it has them at all.
+    pub fn frame_groups(&self) -> Option<usize> {
+        let groups = self.object.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)?;
+        Some(groups.items().map_or(0, <[_]>::len))
     }
 
     fn get(&self, tag: Tag) -> Option<&'a InMemElement> {

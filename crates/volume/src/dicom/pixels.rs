@@ -35,9 +35,14 @@ impl PixelFile {
         let (first, scale) = (slice.frame * pixels, slice.scale);
         let bytes_per_pixel = scale.layout.bits_allocated as usize / 8;
         let expected = pixels * slice.frames * bytes_per_pixel;
+        // Rows or columns that the header does not have: each pixel would lie elsewhere.
+        let excess = slice.rows.min(slice.columns) * bytes_per_pixel;
         let check = |found: usize| {
+            let file = self.file.clone();
             if found < expected {
-                Err(DicomError::TruncatedPixels { file: self.file.clone(), found, expected })
+                Err(DicomError::TruncatedPixels { file, found, expected })
+            } else if found - expected >= excess {
+                Err(DicomError::ExcessPixels { file, found, expected })
             } else {
                 Ok(())
             }

@@ -75,7 +75,7 @@ impl CtFile {
             return Ok(Self::Localizer);
         }
         let frames = header.optional_text(tags::NUMBER_OF_FRAMES).unwrap_or_else(|| "1".into());
-        if !header.has_frame_groups() {
+        let Some(groups) = header.frame_groups() else {
             if frames != "1" {
                 return Err(DicomError::Unsupported {
                     file: file.to_path_buf(),
@@ -84,8 +84,14 @@ impl CtFile {
                 });
             }
             return Ok(Self::Slices(vec![SliceHeader::new(&header, 0, 1)?]));
-        }
+        };
         let frames: usize = frames.parse().map_err(|_| header.missing("NumberOfFrames"))?;
+        if frames < groups {
+            return header.refuse(
+                format!("NumberOfFrames is {frames}, and {groups} frames are described"),
+                "export this series again",
+            );
+        }
         let slice = |frame: usize| {
             let of_frame = header.of_frame(frame);
             let of_frame =
