@@ -89,6 +89,34 @@ fn deep_sequences_do_not_end_the_program() {
 }
 
 #[test]
+fn a_size_beyond_the_file_takes_no_memory() {
+    let huge = with_objects(|object| {
+        put_number(object, tags::ROWS, u16::MAX);
+        put_number(object, tags::COLUMNS, u16::MAX);
+    });
+    let truncated = "0.dcm: truncated pixel data (24 bytes of 8589672450); copy the file again";
+    assert_eq!(refusal(huge.path()), truncated);
+    // Copies are compared before the stack is read.
+    std::fs::copy(huge.path().join("0.dcm"), huge.path().join("0copy.dcm")).unwrap();
+    assert_eq!(refusal(huge.path()), truncated);
+    // More than the two bytes of the standard hold.
+    let four_bytes = with_objects(|object| {
+        object.put(DataElement::new(tags::ROWS, VR::UL, dicom_value!(U32, 70_000)));
+    });
+    assert!(refusal(four_bytes.path()).contains("Rows/Columns is missing or not a valid value"));
+    // 8.6 terabytes.
+    let mut object = enhanced(1000, 1000);
+    put_number(&mut object, tags::ROWS, u16::MAX);
+    put_number(&mut object, tags::COLUMNS, u16::MAX);
+    let huge = tempfile::tempdir().unwrap();
+    object.write_to_file(huge.path().join("ct.dcm")).unwrap();
+    assert_eq!(
+        refusal(huge.path()),
+        "ct.dcm: truncated pixel data (24 bytes of 8589672450000); copy the file again"
+    );
+}
+
+#[test]
 fn more_pixels_than_rows_and_columns_are_refused() {
     let narrow = with_objects(|object| put_number(object, tags::COLUMNS, COLUMNS as u16 - 1));
     assert_eq!(

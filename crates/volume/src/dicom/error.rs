@@ -157,6 +157,14 @@ pub enum DicomError {
         /// Bytes there should be.
         expected: usize,
     },
+    /// Not enough memory for the voxels.
+    #[error("{}: no memory for {voxels} voxels; use a larger machine, or check Rows and Columns", .file.display())]
+    Memory {
+        /// A file of the series.
+        file: PathBuf,
+        /// Voxels that were to be held.
+        voxels: usize,
+    },
     /// Fewer pixels than rows x columns.
     #[error("{}: truncated pixel data ({found} bytes of {expected}); copy the file again", .file.display())]
     TruncatedPixels {

@@ -33,8 +33,7 @@ impl PixelFile {
         })?;
         let pixels = slice.rows * slice.columns;
         let (first, scale) = (slice.frame * pixels, slice.scale);
-        let bytes_per_pixel = scale.layout.bits_allocated as usize / 8;
-        let expected = pixels * slice.frames * bytes_per_pixel;
+        let (bytes_per_pixel, expected) = (slice.bytes_per_pixel(), slice.bytes());
         // Rows or columns that the header does not have: each pixel would lie elsewhere.
         let excess = slice.rows.min(slice.columns) * bytes_per_pixel;
         let check = |found: usize| {
@@ -79,15 +78,49 @@ impl PixelFile {
     }
 }
 
+/// Refuses a slice whose file is too short for the size in its header. To be asked before memory is
+/// taken by that size.
+pub(super) fn check_size(slice: &SliceHeader) -> Result<(), DicomError> {
+    match slice.most_bytes {
+        // Reading fails before it fills anything, and says what is wrong.
+        Some(bytes) if bytes < slice.bytes() as u64 => {
+            PixelFile::open(&slice.file)?.read_hounsfield(slice, &mut [])
+        }
+        _ => Ok(()),
+    }
+}
+
+/// So many voxels of a series to be filled, of which `file` is one.
+pub(super) fn zeros(voxels: usize, file: &Path) -> Result<Vec<i16>, DicomError> {
+    let mut out = Vec::new();
+    out.try_reserve_exact(voxels)
+        .map_err(|_| DicomError::Memory { file: file.to_path_buf(), voxels })?;
+    out.resize(voxels, 0);
+    Ok(out)
+}
+
 /// Whether two slices hold the same picture.
 pub(super) fn same_pixels(a: &SliceHeader, b: &SliceHeader) -> Result<bool, DicomError> {
     if (a.rows, a.columns) != (b.rows, b.columns) {
         return Ok(false);
     }
     let read = |slice: &SliceHeader| {
-        let mut out = vec![0; slice.rows * slice.columns];
+        check_size(slice)?;
+        let mut out = zeros(slice.rows * slice.columns, &slice.file)?;
         PixelFile::open(&slice.file)?.read_hounsfield(slice, &mut out)?;
         Ok::<_, DicomError>(out)
     };
     Ok(read(a)? == read(b)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn voxels_without_memory_are_an_error_that_names_the_file() {
+        let error = zeros(usize::MAX / 4, Path::new("a/0.dcm")).unwrap_err().to_string();
+        assert!(error.starts_with("a/0.dcm: no memory for 4611686018427387903 voxels"), "{error}");
+        assert_eq!(zeros(3, Path::new("a/0.dcm")).unwrap(), [0; 3]);
+    }
 }

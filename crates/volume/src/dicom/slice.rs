@@ -1,11 +1,13 @@
 //! One CT slice: its place, its scale, what tells it from others.
 
-use super::error::DicomError;
+use super::error::{DicomError, io_reason};
 use super::header::{Header, is_localizer};
 use super::open::{NOT_DICOM, open_header};
 use super::pixel_layout::{HounsfieldScale, PixelLayout};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
+use dicom_encoding::TransferSyntax;
+use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
 use std::path::{Path, PathBuf};
 
 /// What may tell two stacks of one series apart that lie at the same positions, by keyword.
@@ -30,6 +32,8 @@ pub(super) struct SliceHeader {
     pub frame: usize,
     /// How many frames the file has.
     pub frames: usize,
+    /// The most bytes that its pixels can have, those of the file; `None` if they are compressed.
+    pub most_bytes: Option<u64>,
     pub sop_uid: String,
     pub rows: usize,
     pub columns: usize,
@@ -74,6 +78,11 @@ impl CtFile {
         if is_localizer(&header) {
             return Ok(Self::Localizer);
         }
+        let is_native = TransferSyntaxRegistry
+            .get(object.meta().transfer_syntax())
+            .is_some_and(TransferSyntax::is_codec_free);
+        let bytes = std::fs::metadata(file).map_err(|error| unreadable(io_reason(&error)))?.len();
+        let most_bytes = is_native.then_some(bytes);
         let frames = header.optional_text(tags::NUMBER_OF_FRAMES).unwrap_or_else(|| "1".into());
         let Some(groups) = header.frame_groups() else {
             if frames != "1" {
@@ -83,7 +92,7 @@ impl CtFile {
                     todo: "convert it to single-frame CT or to NIfTI first",
                 });
             }
-            return Ok(Self::Slices(vec![SliceHeader::new(&header, 0, 1)?]));
+            return Ok(Self::Slices(vec![SliceHeader::new(&header, 0, 1, most_bytes)?]));
         };
         let frames: usize = frames.parse().map_err(|_| header.missing("NumberOfFrames"))?;
         if frames < groups {
@@ -96,7 +105,7 @@ impl CtFile {
             let of_frame = header.of_frame(frame);
             let of_frame =
                 of_frame.ok_or_else(|| header.missing("PerFrameFunctionalGroupsSequence"))?;
-            SliceHeader::new(&of_frame, frame, frames)
+            SliceHeader::new(&of_frame, frame, frames, most_bytes)
         };
         (0..frames).map(slice).collect::<Result<_, _>>().map(Self::Slices)
     }
@@ -109,11 +118,17 @@ impl CtFile {
 }
 
 impl SliceHeader {
-    fn new(header: &Header<'_>, frame: usize, frames: usize) -> Result<Self, DicomError> {
+    fn new(
+        header: &Header<'_>,
+        frame: usize,
+        frames: usize,
+        most_bytes: Option<u64>,
+    ) -> Result<Self, DicomError> {
         let layout = header.layout()?;
         let rows = header.count(tags::ROWS, "Rows")? as usize;
         let columns = header.count(tags::COLUMNS, "Columns")? as usize;
-        if rows == 0 || columns == 0 {
+        // What two bytes hold, as the standard has it: then no product of them runs over.
+        if [rows, columns].iter().any(|n| !(1..=usize::from(u16::MAX)).contains(n)) {
             return Err(header.missing("Rows/Columns"));
         }
         let pixel_spacing_mm = header.numbers::<2>(tags::PIXEL_SPACING, "PixelSpacing")?;
@@ -128,6 +143,7 @@ impl SliceHeader {
             file: header.file.to_path_buf(),
             frame,
             frames,
+            most_bytes,
             sop_uid: header.text(tags::SOP_INSTANCE_UID, "SOPInstanceUID")?,
             rows,
             columns,
@@ -146,6 +162,15 @@ impl SliceHeader {
                 .is_some_and(|value| value == "01"),
             marks: MARKS.map(|(_, tag)| header.optional_text(tag)),
         })
+    }
+
+    /// Bytes of the pixels of all frames of the file, if they are not compressed.
+    pub fn bytes(&self) -> usize {
+        self.frames * self.rows * self.columns * self.bytes_per_pixel()
+    }
+
+    pub fn bytes_per_pixel(&self) -> usize {
+        self.scale.layout.bits_allocated as usize / 8
     }
 
     /// The unit vector at a right angle to the slice, right-handed with its rows and columns.

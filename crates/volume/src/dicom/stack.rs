@@ -1,7 +1,7 @@
 //! Slices in order along their normal, or why they make no even stack.
 
 use super::error::DicomError;
-use super::pixels::PixelFile;
+use super::pixels::{PixelFile, check_size, zeros};
 use super::slice::{MARKS, SliceHeader, dot};
 use crate::geometry::{Geometry, PointMm};
 use ndarray::{Array3, ArrayViewMut2, Axis};
@@ -95,7 +95,12 @@ impl Stack {
 
     /// The Hounsfield units [z, y, x].
     pub fn read_voxels(&self) -> Result<Array3<i16>, DicomError> {
-        let mut voxels = Array3::<i16>::zeros(self.geometry().shape);
+        self.slices.iter().try_for_each(|slice| check_size(&slice.header))?;
+        let shape = self.geometry().shape;
+        let zeros = zeros(shape.iter().product(), &self.slices[0].header.file)?;
+        let Ok(mut voxels) = Array3::from_shape_vec(shape, zeros) else {
+            unreachable!("as many zeros as the shape has voxels");
+        };
         // A multi-frame file holds many planes and is opened once.
         let mut files: BTreeMap<&Path, Vec<(&SliceHeader, ArrayViewMut2<'_, i16>)>> =
             BTreeMap::new();

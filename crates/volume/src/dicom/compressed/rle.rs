@@ -17,6 +17,10 @@ pub(super) fn decode(
     if segments != bytes_per_pixel {
         return Err(format!("{segments} segments for {bytes_per_pixel} bytes per pixel"));
     }
+    // Two packed bytes are 128 at most; asked before memory is taken.
+    if pixels > stream.len() * 64 {
+        return Err(format!("{} bytes cannot hold {pixels} pixels", stream.len()));
+    }
     let mut cells = vec![0_u16; pixels];
     for segment in 0..segments {
         let start = word(1 + segment)?;
@@ -94,5 +98,6 @@ mod tests {
         assert!(decode(&stream, 3, 2).is_err());
         assert!(decode(&stream, 2, 1).is_err());
         assert!(decode(&stream[..60], 2, 2).is_err());
+        assert!(decode(&stream, 1 << 45, 2).is_err()); // more than any machine's memory
     }
 }
