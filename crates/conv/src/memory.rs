@@ -7,11 +7,14 @@ use crate::view::ViewMut;
 /// To be called once, before other threads are there; elsewhere it does nothing.
 pub fn keep_freed() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it sets numbers of the allocator. They may be refused; then nothing is different.
+    // SAFETY: it sets numbers of the allocator. An older glibc keeps no arrays as large; where the first
+    // number is refused, the others would stop it from adapting by itself.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
-        libc::mallopt(libc::M_TOP_PAD, 1 << 28);
+        let keeps = |bytes| libc::mallopt(libc::M_MMAP_THRESHOLD, bytes) == 1;
+        if keeps(1 << 30) || keeps(1 << 25) {
+            libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+            libc::mallopt(libc::M_TOP_PAD, 1 << 28);
+        }
     }
 }
 

@@ -179,8 +179,8 @@ impl Line<'_> {
                 for x in 0..width {
                     // SAFETY: a channel of a voxel of the line.
                     let value = unsafe { *from.add(x * step + c) };
-                    to[c * pitch + x] =
-                        if norm.is_some() { (value * scale + shift).max(0.0) } else { value };
+                    let value = if norm.is_some() { value * scale + shift } else { value };
+                    to[c * pitch + x] = if norm.is_some() && value < 0.0 { 0.0 } else { value };
                 }
             }
             return;
@@ -204,7 +204,8 @@ impl Line<'_> {
                         let scale = E::load_first(norm.scale[c..].as_ptr(), count);
                         let shift = E::load_first(norm.shift[c..].as_ptr(), count);
                         for line in &mut lines {
-                            *line = shift.add_product(*line, scale).max(E::splat(0.0));
+                            // In this order NaN stays: a broken network is to be seen as one.
+                            *line = E::splat(0.0).max(shift.add_product(*line, scale));
                         }
                     }
                     let columns = E::transpose(lines);

@@ -44,7 +44,9 @@ pub(crate) fn channel_stats_on(isa: Isa, x: View<'_>) -> (Vec<f32>, Vec<f32>) {
             count = total;
         }
         result.0[c] = mean as f32;
-        result.1[c] = (squares / count).max(0.0) as f32;
+        let variance = squares / count;
+        // What rounding makes negative is 0; NaN stays.
+        result.1[c] = if variance < 0.0 { 0.0 } else { variance as f32 };
     }
     result
 }

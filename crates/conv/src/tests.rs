@@ -85,7 +85,7 @@ fn margins() -> impl Strategy<Value = (usize, usize)> {
 /// `[n, z, y, x]`, past a tile's end in every direction now and then.
 fn dims() -> impl Strategy<Value = [usize; 4]> {
     let x = prop_oneof![1..24_usize, 60..70_usize];
-    (1..3_usize, 1..7_usize, 1..7_usize, x).prop_map(|(n, z, y, x)| [n, z, y, x])
+    (1..3_usize, 1..7_usize, 1..11_usize, x).prop_map(|(n, z, y, x)| [n, z, y, x])
 }
 
 /// All voxels of an array.

@@ -295,6 +295,13 @@ fn settings_that_make_no_sense() {
         run(["train", "--preset", "tiny"].iter().chain(&paths)).failed(&words);
         assert!(!out.exists(), "a run that can't begin leaves nothing: {settings}");
     }
+    let settings = "[train]\noptimizer = \"adam\"\nlearning_rate = 1e10\nwarm_up = 0\nsteps = 9\n\
+                    patch = 32\nbatch = 1";
+    fs::write(&config, settings).unwrap();
+    let diverged = folder.path().join("diverged");
+    let paths = [text(&bench.dataset), "--config", text(&config), "--out", text(&diverged)];
+    run(["train", "--preset", "tiny"].iter().chain(&paths)).failed(&["training diverged at step"]);
+    assert!(!diverged.join("weights.safetensors").exists());
     let none = folder.path().join("none.toml");
     let paths = [text(&bench.dataset), "--config", text(&none), "--out", text(&out)];
     run(["train"].iter().chain(&paths)).failed(&["none.toml", "No such file"]);

@@ -76,12 +76,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     add(&mut out, "loss", loss_values(&losses, &total));
     let gradients = total.backward();
     add(&mut out, "gradient", gradient_values(&model, &gradients));
-    let model = optimizer.step(model, &gradients, &config.train, rate);
+    let diverged = "the gradients are no numbers";
+    let model = optimizer.step(model, &gradients, &config.train, rate).ok_or(diverged)?;
     add(&mut out, "after", export(&model));
 
     let losses = batch_loss(&model, &config, &patches, &mut rng, &device);
     let gradients = mean_loss(&losses).backward();
-    add(&mut out, "second", export(&optimizer.step(model, &gradients, &config.train, rate)));
+    let model = optimizer.step(model, &gradients, &config.train, rate).ok_or(diverged)?;
+    add(&mut out, "second", export(&model));
 
     let about = BTreeMap::from([("config".into(), serde_json::to_string(&config)?)]);
     save(Path::new(path), &out, &about)?;
@@ -195,7 +197,7 @@ fn inference(model: &NoduleRcnn, config: &Config, patches: &[Patch]) -> Named {
     let masks = model.mask(Tensor::cat(rois.collect(), 0));
     let first = Features { p2: p2.clone().narrow(0, 0, 1), p0: p0.clone().narrow(0, 0, 1) };
     let segmenter = Segmenter::new(model.clone(), config.clone(), &device);
-    let best = segmenter.proposals(&first, [EDGE; 3], 0.0);
+    let best = segmenter.proposals(&first.p2, [EDGE; 3], 0.0);
     let values = best.iter().take(PROPOSALS).flat_map(|p| {
         let [z, y, x] = p.cube.center;
         [z, y, x, p.cube.edge, p.score].map(|v| v as f32)

@@ -36,15 +36,18 @@ pub fn learning_rate(config: &TrainConfig, step: usize) -> f64 {
 }
 
 impl Optimizer {
-    /// One step down the gradients.
+    /// One step down the gradients; `None` if these are no numbers.
     pub fn step(
         &mut self,
         model: NoduleRcnn,
         gradients: &Gradients,
         config: &TrainConfig,
         learning_rate: f64,
-    ) -> NoduleRcnn {
+    ) -> Option<NoduleRcnn> {
         let norm = global_norm(&model, gradients);
+        if !norm.is_finite() {
+            return None;
+        }
         let scale = match config.optimizer {
             Rule::Sgd if norm > config.clip_norm => config.clip_norm / norm,
             // Adam's steps do not grow with the gradient.
@@ -53,7 +56,7 @@ impl Optimizer {
         self.steps += 1;
         let mut mapper =
             Step { optimizer: self, gradients, config, learning_rate, scale, path: vec![] };
-        model.map(&mut mapper)
+        Some(model.map(&mut mapper))
     }
 
     /// The state, by the name of the weight it belongs to.
@@ -212,7 +215,7 @@ mod tests {
             // The gradient of the first bias: the number of locations, 4^3, times 1 or 3.
             let out = model.detect(model.features(x).p2).narrow(5, 0, 1).sum();
             let gradients = (out * (1 + 2 * step) as f64).backward();
-            model = state.step(model, &gradients, &train, 0.01);
+            model = state.step(model, &gradients, &train, 0.01).expect("numbers");
         }
         f64::from(export(&model)[name].values[0]) - before
     }

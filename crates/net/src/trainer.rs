@@ -45,8 +45,11 @@ pub enum TrainError {
     /// Nothing to train on.
     #[error("no sample to train on: the dataset has no nodule outside the validation split")]
     Empty,
-    /// The loss left the numbers.
-    #[error("the loss is {loss} at step {step}: lower train.learning_rate in the configuration")]
+    /// The loss or its gradient left the numbers.
+    #[error(
+        "training diverged at step {step}, where the loss is {loss}: lower train.learning_rate in the \
+         configuration"
+    )]
     Diverged {
         /// The step.
         step: usize,
@@ -145,12 +148,15 @@ impl Trainer {
         let losses = batch_loss(&self.model, &self.config, &patches, &mut rng, &self.device);
         let total = mean(&losses);
         let report = report(self.step + 1, &losses, &total);
+        let diverged = || TrainError::Diverged { step: self.step + 1, loss: report.total };
         if !report.total.is_finite() {
-            return Err(TrainError::Diverged { step: self.step + 1, loss: report.total });
+            return Err(diverged());
         }
         let gradients = total.backward();
         let rate = learning_rate(&self.config.train, self.step);
-        self.model = self.optimizer.step(self.model.clone(), &gradients, &self.config.train, rate);
+        let model = self.model.clone();
+        let stepped = self.optimizer.step(model, &gradients, &self.config.train, rate);
+        self.model = stepped.ok_or_else(diverged)?;
         self.step += 1;
         Ok(report)
     }

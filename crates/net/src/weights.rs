@@ -155,6 +155,9 @@ pub fn save(
         .map_err(|source| WeightsError::Io { path: path.display().to_string(), source })
 }
 
+/// What the name of a norm's running variance ends with.
+const RUNNING_VARIANCE: &str = "running_variance";
+
 /// Reads what [`save`] wrote.
 ///
 /// # Errors
@@ -169,7 +172,8 @@ pub fn load(path: &Path) -> Result<(Named, BTreeMap<String, String>), WeightsErr
 /// The arrays of a safetensors file's bytes and what it says about them; `path` names it in errors.
 ///
 /// # Errors
-/// If it is not a safetensors file of 32-bit floats.
+/// If it is not a safetensors file of 32-bit floats, or one of these is no number, as a network's may be
+/// that diverged in training.
 pub fn parse(bytes: &[u8], path: &str) -> Result<(Named, BTreeMap<String, String>), WeightsError> {
     let format = |reason: String| WeightsError::Format { path: path.into(), reason };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
@@ -181,8 +185,36 @@ pub fn parse(bytes: &[u8], path: &str) -> Result<(Named, BTreeMap<String, String
             return Err(format(format!("{name} is {:?}, not F32", view.dtype())));
         }
         let (words, _) = view.data().as_chunks::<4>();
-        let values = words.iter().map(|w| f32::from_le_bytes(*w)).collect();
+        let values: Vec<f32> = words.iter().map(|w| f32::from_le_bytes(*w)).collect();
+        let is_variance = name.ends_with(RUNNING_VARIANCE);
+        if let Some(wrong) = values.iter().find(|v| !v.is_finite() || is_variance && **v < 0.0) {
+            return Err(format(format!("{name} holds {wrong}: the network is broken")));
+        }
         named.insert(name, Values { shape: view.shape().to_vec(), values });
     }
     Ok((named, about))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_network_is_refused_by_the_tensor() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let read = |name: &str, last: f32| {
+            let values = Values { shape: vec![2], values: vec![0.5, last] };
+            save(&path, &Named::from([(name.to_string(), values)]), &BTreeMap::new()).unwrap();
+            load(&path).map_err(|error| error.to_string())
+        };
+        for wrong in [f32::NAN, f32::INFINITY] {
+            let error = read("stem.weight", wrong).unwrap_err();
+            assert!(error.contains(&format!("stem.weight holds {wrong}")), "{error}");
+        }
+        assert!(read("smooth0.norm.running_variance", -0.1).unwrap_err().contains("holds -0.1"));
+        for (name, sound) in [("stem.weight", -0.1), ("smooth0.norm.running_variance", 0.0)] {
+            assert_eq!(read(name, sound).unwrap().0[name].values, [0.5, sound]);
+        }
+    }
 }

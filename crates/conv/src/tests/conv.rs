@@ -106,7 +106,7 @@ impl Case {
 
 /// All ways in which channels fall into blocks and tails.
 fn channels() -> impl Strategy<Value = usize> {
-    prop_oneof![1..18_usize, Just(24), Just(36), Just(42)]
+    prop_oneof![1..18_usize, Just(24), Just(36), Just(42), Just(50)]
 }
 
 proptest! {
@@ -168,6 +168,26 @@ fn padding_stays_zero_under_a_norm() {
     let norm = ScaleShift { scale: &[1.0], shift: &[1.0] };
     let out = conv3d(View::new(&x, 1), Some(norm), [1, 3, 3, 3], &weight, 3, 1);
     assert_eq!([out[0], out[1], out[4], out[13]].map(|v| v as u32), [8, 12, 18, 27]);
+}
+
+/// A broken network is to be seen as one: ReLU makes no zero of what is no number.
+#[test]
+fn what_is_no_number_stays_none_under_a_norm() {
+    let dims = [1, 2, 2, 9];
+    for (c_in, kernel) in [(1, 3), (3, 3), (9, 3), (9, 1)] {
+        let mut x = Array::new(1, 36, c_in, (0, 0));
+        x.data[17 * c_in] = f32::NAN;
+        let norm = ScaleShift { scale: &vec![1.0; c_in], shift: &vec![0.5; c_in] };
+        let weight = numbers(2, kernel * kernel * kernel * c_in * 2);
+        for isa in Isa::available() {
+            let mut out = vec![0.0; 36 * 2];
+            let sink = ViewMut::new(&mut out, 2);
+            conv3d_on(isa, x.view(), Some(norm), dims, &weight, kernel, sink);
+            assert!(out[2 * 17].is_nan(), "{isa:?}, {c_in} channels, kernel {kernel}");
+        }
+    }
+    let stats = crate::channel_stats(View::new(&[1.0, f32::NAN], 1));
+    assert!(stats.0[0].is_nan() && stats.1[0].is_nan());
 }
 
 #[test]
