@@ -15,6 +15,17 @@ pub struct Features {
     pub p0: Tensor<5>,
 }
 
+/// What detection works on, and what is left to do for the mask features: most of a scan has no nodule,
+/// and needs none.
+pub struct Pyramid {
+    /// Detection features at 1/4 of the input's size, [n, z/4, y/4, x/4, `top_down[0]`].
+    pub p2: Tensor<5>,
+    /// The first dense block's output, at 1/2.
+    half: Tensor<5>,
+    /// The stem's output, at the input's size.
+    stem: Tensor<5>,
+}
+
 /// Stem, dense blocks at 1/2, 1/4 and 1/8, and the top-down path with lateral connections.
 #[derive(Module, Debug)]
 pub struct Backbone {
@@ -65,13 +76,18 @@ impl Backbone {
 
     /// # Shapes
     /// - `x`: [n, z, y, x, 1], sizes a multiple of 8
-    pub fn forward(&self, x: Tensor<5>) -> Features {
+    pub fn pyramid(&self, x: Tensor<5>) -> Pyramid {
         let stem = self.stem2.forward(self.stem.forward(x)); // 1/1
         let d1 = self.dense1.forward(max_pool2(stem.clone())); // 1/2
         let d2 = self.dense2.forward(max_pool2(self.transition1.forward(d1.clone()))); // 1/4
         let d3 = self.dense3.forward(max_pool2(self.transition2.forward(d2.clone()))); // 1/8
         let p2 = self.smooth2.forward(self.up2.forward(d3, self.lateral2.forward(d2))); // 1/4
-        let p1 = self.up1.forward(p2.clone(), self.lateral1.forward(d1)); // 1/2
+        Pyramid { p2, half: d1, stem }
+    }
+
+    /// The way up to the mask features.
+    pub fn features(&self, Pyramid { p2, half, stem }: Pyramid) -> Features {
+        let p1 = self.up1.forward(p2.clone(), self.lateral1.forward(half)); // 1/2
         let p1 = self.smooth1.forward(p1);
         let p0 = self.smooth0.forward(self.up0.forward(p1, stem)); // 1/1
         Features { p2, p0 }

@@ -22,9 +22,8 @@ use level::Level;
 /// An RoI is this much wider than its box: the mask may reach past the box.
 const ROI_MARGIN: f64 = 1.5;
 
-/// Voxels around an RoI that its mirror images are computed with: that of a nodule of common size is
-/// then 48^3.
-const MIRROR_BORDER: usize = 8;
+/// Voxels around an RoI that it is outlined with: that of a nodule of common size is then 48^3.
+const BORDER: usize = 8;
 
 /// Objectness from which on a proposal is looked at again in mirror images, if there are any: the mean
 /// over these may be above the threshold though the tile alone is not.
@@ -160,29 +159,22 @@ impl Segmenter {
         for tile in &level.tiles {
             next();
             let image = crop_padded(ct, tile.start, tile.shape, PADDING_HU);
-            let features = self.features(image.view());
-            let kept = self.proposals(&features, tile.shape, first);
+            let p2 = self.model.pyramid(self.input(image.view())).p2;
+            let kept = self.proposals(&p2, tile.shape, first);
             let kept = kept.into_iter().filter(|p| {
                 let at = [0, 1, 2].map(|a| tile.start[a] + p.cube.center[a].round() as i64);
                 tile.owns(at) && level.admits(at, &p.cube)
             });
-            for proposal in suppress(kept.collect(), &self.config.infer) {
-                let mut detection = if again {
-                    self.not_outlined(&proposal, tile.shape)
-                } else {
-                    self.mask(&features, &proposal, tile.shape)
-                };
-                for axis in 0..3 {
-                    detection.proposal.cube.center[axis] += tile.start[axis] as f64;
-                    detection.start[axis] += tile.start[axis];
-                }
-                found.push(detection);
+            for mut proposal in suppress(kept.collect(), &self.config.infer) {
+                proposal.cube.center.iter_mut().zip(tile.start).for_each(|(c, s)| *c += s as f64);
+                found.push(self.not_outlined(proposal));
             }
         }
         let mut found = self.best(found);
         for detection in &mut found {
+            let score = self.outline(ct, detection);
             if again {
-                self.look_again(ct, detection);
+                detection.proposal.score = score;
             }
             detection.coarser = level.coarser;
             detection.proposal.cube = level.in_finest(&detection.proposal.cube);
@@ -198,18 +190,19 @@ impl Segmenter {
         kept.iter().filter_map(|p| found.iter().find(|d| d.proposal == *p).cloned()).collect()
     }
 
-    /// Score and mask of a detection, averaged over mirror images of its surroundings.
-    fn look_again(&self, ct: ArrayView3<'_, i16>, detection: &mut Detection) {
+    /// Outlines a detection, in the mean over mirror images of its surroundings; its score in these. In a
+    /// tile it may lie at the border, where the network does not see all of it.
+    fn outline(&self, ct: ArrayView3<'_, i16>, detection: &mut Detection) -> f64 {
         let size = [0, 1, 2].map(|axis| detection.mask.shape()[axis]);
-        let shape = size.map(|edge| (edge + 2 * MIRROR_BORDER).next_multiple_of(16));
-        let around = detection.start.map(|start| start - MIRROR_BORDER as i64);
+        let shape = size.map(|edge| (edge + 2 * BORDER).next_multiple_of(16));
+        let around = detection.start.map(|start| start - BORDER as i64);
         let image = crop_padded(ct, around, shape, PADDING_HU);
         let mut cube = detection.proposal.cube;
         cube.center.iter_mut().zip(around).for_each(|(center, start)| *center -= start as f64);
-        let (mask, score) = self.averaged(image.view(), [MIRROR_BORDER; 3], size, &cube);
-        detection.proposal.score = score;
+        let (mask, score) = self.averaged(image.view(), [BORDER; 3], size, &cube);
         detection.mask = mask;
         keep_largest_body(&mut detection.mask);
+        score
     }
 
     /// Feature maps of one patch.
@@ -217,21 +210,25 @@ impl Segmenter {
     /// # Shapes
     /// - `ct`: [z, y, x], HU, sizes a multiple of 16
     pub fn features(&self, ct: ArrayView3<'_, i16>) -> Features {
+        self.model.features(self.input(ct))
+    }
+
+    fn input(&self, ct: ArrayView3<'_, i16>) -> Tensor<5> {
         let shape = [1, ct.shape()[0], ct.shape()[1], ct.shape()[2], 1];
         let values = normalise(ct).into_raw_vec_and_offset().0;
-        self.model.features(Tensor::from_data(TensorData::new(values, shape), &self.device))
+        Tensor::from_data(TensorData::new(values, shape), &self.device)
     }
 
     /// The detection head's output on a patch, [1, z/4, y/4, x/4, anchors, 5].
-    pub(crate) fn detection(&self, features: &Features) -> Tensor<6> {
-        self.model.detect(features.p2.clone())
+    pub(crate) fn detection(&self, p2: &Tensor<5>) -> Tensor<6> {
+        self.model.detect(p2.clone())
     }
 
-    /// Proposals of a patch from a score on, by falling score.
-    pub fn proposals(&self, features: &Features, shape: [usize; 3], from: f64) -> Vec<Proposal> {
+    /// Proposals of a patch of a shape, given its detection features, from a score on; by falling score.
+    pub fn proposals(&self, p2: &Tensor<5>, shape: [usize; 3], from: f64) -> Vec<Proposal> {
         let anchors = Anchors::new(&self.config.net, shape);
         let output: Vec<f32> =
-            self.detection(features).into_data().try_to_vec().expect("the head's output is f32");
+            self.detection(p2).into_data().try_to_vec().expect("the head's output is f32");
         let (rows, _) = output.as_chunks::<PER_ANCHOR>();
         let mut kept: Vec<Proposal> = rows
             .iter()
@@ -246,24 +243,14 @@ impl Segmenter {
         kept
     }
 
-    /// The mask of a proposal: the FCN on an RoI at least as large as in training and larger
-    /// where the nodule is, rounded up to 8 voxels and kept inside the patch.
-    pub fn mask(&self, features: &Features, proposal: &Proposal, shape: [usize; 3]) -> Detection {
-        let mut detection = self.mask_of(features, proposal, shape, self.roi_edge(proposal));
-        keep_largest_body(&mut detection.mask);
-        detection
-    }
-
-    /// A detection whose mask is empty yet, of the size that it will have.
-    fn not_outlined(&self, proposal: &Proposal, shape: [usize; 3]) -> Detection {
-        let (start, size) = roi(proposal, shape, self.roi_edge(proposal));
-        let start = start.map(|s| s as i64);
-        Detection { proposal: proposal.clone(), coarser: 1, start, mask: Array3::zeros(size) }
-    }
-
-    fn roi_edge(&self, proposal: &Proposal) -> usize {
+    /// A detection whose mask is empty yet: at least as large as in training and larger where the nodule
+    /// is, rounded up to 8 voxels.
+    fn not_outlined(&self, proposal: Proposal) -> Detection {
+        let Config { infer, train, .. } = &self.config;
         let wanted = (proposal.cube.edge * ROI_MARGIN / 8.0).ceil() as usize * 8;
-        wanted.max(self.config.train.mask_crop)
+        let edge = wanted.min(infer.tile).max(train.mask_crop);
+        let start = proposal.cube.center.map(|c| c.round() as i64 - edge as i64 / 2);
+        Detection { proposal, coarser: 1, start, mask: Array3::zeros([edge; 3]) }
     }
 
     /// The network's output on an RoI of a given edge around a proposal.
@@ -371,13 +358,40 @@ mod tests {
     }
 
     /// Of an untrained network nothing is sure, so both thresholds are low.
+    fn unsure(flips: usize) -> Config {
+        let mut config = Config::preset(Preset::Tiny);
+        let infer = config.infer.clone();
+        config.infer = InferConfig { threshold: 0.0, tile: 32, border: 8, most: 5, flips, ..infer };
+        config
+    }
+
+    /// Whatever tile it was found in, also at its border.
+    #[test]
+    fn a_mask_is_that_of_its_own_surroundings() {
+        let (device, config) = (Device::flex(), unsure(1));
+        let net = Segmenter::new(NoduleRcnn::new(&config.net, 5, &device), config, &device);
+        let ct = Array3::from_shape_fn((40, 40, 72), |(z, y, x)| {
+            -900 + 37 * ((3 * z + 5 * y + 7 * x) / 5 % 23) as i16
+        });
+        let all = net.segment(ct.view(), None, &mut |_, _| {});
+        assert_eq!(all.len(), 5);
+        for found in &all {
+            let edge = found.mask.shape()[0];
+            let center = found.proposal.cube.center;
+            assert_eq!(found.start, center.map(|c| c.round() as i64 - edge as i64 / 2));
+            let around = found.start.map(|start| start - BORDER as i64);
+            let patch = crop_padded(ct.view(), around, [edge + 16; 3], PADDING_HU);
+            let features = net.features(patch.view());
+            let mut mask = net.mask_at(&features, [BORDER; 3], [edge; 3]);
+            keep_largest_body(&mut mask);
+            assert!(mask.iter().zip(&found.mask).all(|(want, own)| (want - own).abs() < 1e-6));
+        }
+    }
+
     #[test]
     fn what_is_found_is_looked_at_again_in_mirror_images() {
         let device = Device::flex();
-        let mut config = Config::preset(Preset::Tiny);
-        let infer = config.infer.clone();
-        config.infer =
-            InferConfig { threshold: 0.0, tile: 32, border: 8, most: 5, flips: 2, ..infer };
+        let mut config = unsure(2);
         let ct = Array3::from_shape_fn((32, 32, 32), |(z, y, x)| {
             -900 + 37 * ((3 * z + 5 * y + 7 * x) / 5 % 23) as i16
         });
@@ -389,12 +403,11 @@ mod tests {
         assert_eq!(all.len(), 5);
         for found in &all {
             let size = [0, 1, 2].map(|axis| found.mask.shape()[axis]);
-            let around = found.start.map(|start| start - MIRROR_BORDER as i64);
+            let around = found.start.map(|start| start - BORDER as i64);
             let patch = crop_padded(ct.view(), around, size.map(|n| n + 16), PADDING_HU);
             let mut cube = found.proposal.cube;
             cube.center.iter_mut().zip(around).for_each(|(center, start)| *center -= start as f64);
-            let (mut mask, score) =
-                net(&config).averaged(patch.view(), [MIRROR_BORDER; 3], size, &cube);
+            let (mut mask, score) = net(&config).averaged(patch.view(), [BORDER; 3], size, &cube);
             keep_largest_body(&mut mask);
             assert!((found.proposal.score - score).abs() < 1e-9);
             assert!(mask.iter().zip(&found.mask).all(|(mean, own)| (mean - own).abs() < 1e-6));

@@ -120,7 +120,7 @@ impl Segmenter {
         shape: &[usize],
     ) -> f64 {
         let cube = mirror.cube(cube, shape);
-        let all = self.proposals(features, [shape[0], shape[1], shape[2]], 0.0);
+        let all = self.proposals(&features.p2, [shape[0], shape[1], shape[2]], 0.0);
         let overlaps = all.iter().find(|p| p.cube.iou(&cube) > self.config().infer.nms_iou);
         let log_odds = overlaps.map_or(-SUREST, |p| (p.score / (1.0 - p.score)).ln());
         log_odds.clamp(-SUREST, SUREST)

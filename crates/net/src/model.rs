@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::backbone::{Backbone, Features};
+use crate::backbone::{Backbone, Features, Pyramid};
 use crate::config::NetConfig;
 use crate::layer::{Init, NormConv};
 
@@ -97,7 +97,12 @@ impl NoduleRcnn {
     /// # Shapes
     /// - `x`: [n, z, y, x, 1], intensities in [-1, 1], sizes a multiple of 16
     pub fn features(&self, x: Tensor<5>) -> Features {
-        self.backbone.forward(x)
+        self.backbone.features(self.pyramid(x))
+    }
+
+    /// What detection works on, of the same input.
+    pub fn pyramid(&self, x: Tensor<5>) -> Pyramid {
+        self.backbone.pyramid(x)
     }
 
     /// # Shapes

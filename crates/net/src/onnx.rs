@@ -119,7 +119,7 @@ pub fn example(segmenter: &Segmenter) -> Named {
     let start = (EDGE - CROP) / 2;
     let mask = segmenter.mask_at(&features, [start; 3], [CROP; 3]);
     let [_, z, y, x, channels] = features.p0.dims();
-    let detection = to_values(segmenter.detection(&features));
+    let detection = to_values(segmenter.detection(&features.p2));
     let first = features.p0.clone().swap_dims(3, 4).swap_dims(2, 3).swap_dims(1, 2);
     let roi = (2..5).fold(first.clone(), |roi, axis| roi.narrow(axis, start, CROP));
     let named = |values: Vec<f32>, shape: &[usize]| Values { shape: shape.to_vec(), values };

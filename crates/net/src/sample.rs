@@ -164,7 +164,7 @@ fn surroundings(
 /// The best proposal near a patch's middle: one elsewhere is about something else. Where there is none, as
 /// of a network that learnt at too high a rate, one that is sure that there is nothing.
 fn best_proposal(segmenter: &Segmenter, features: &Features, edge: usize) -> Proposal {
-    let mut proposals = segmenter.proposals(features, [edge; 3], 0.0);
+    let mut proposals = segmenter.proposals(&features.p2, [edge; 3], 0.0);
     let near = edge as f64 / 4.0;
     let middle = (edge as f64 - 1.0) / 2.0;
     proposals.retain(|p| p.cube.center.iter().all(|c| (c - middle).abs() <= near));

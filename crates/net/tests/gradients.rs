@@ -183,7 +183,7 @@ fn backbone() {
     let mut init = Init { rng: &mut rng, device: &device };
     let block = with_input([1, 16, 16, 16, 1], Backbone::new(&mut init, &small_net()));
     check(&block, 1, |m| {
-        let f = m.block.forward(m.input.val());
+        let f = m.block.features(m.block.pyramid(m.input.val()));
         mixed(f.p2) + mixed(f.p0) * 0.1
     });
 }

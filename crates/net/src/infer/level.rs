@@ -1,6 +1,6 @@
 //! What a volume is searched by: the grids, and on each the tiles.
 
-use ndarray::{ArrayView3, CowArray, Ix3};
+use ndarray::{ArrayView3, CowArray, Ix3, Slice};
 
 use crate::anchor::Cube;
 use crate::config::InferConfig;
@@ -23,6 +23,15 @@ impl Tile {
     /// Whether a proposal at a voxel counts.
     pub fn owns(&self, at: [i64; 3]) -> bool {
         (0..3).all(|a| self.core_start[a] <= at[a] && at[a] < self.core_end[a])
+    }
+
+    /// Whether any voxel of its core is set.
+    fn owns_any(&self, mask: &CowArray<'_, u8, Ix3>) -> bool {
+        let core = mask.slice_each_axis(|axis| {
+            let [start, end] = [self.core_start, self.core_end].map(|at| at[axis.axis.index()]);
+            Slice::from(start as usize..axis.len.min(end as usize))
+        });
+        core.iter().any(|&set| set != 0)
     }
 }
 
@@ -76,7 +85,9 @@ impl<'a> Level<'a> {
     ) -> Self {
         let all = [ct.shape()[0], ct.shape()[1], ct.shape()[2]];
         let region = lung.as_ref().and_then(|lung| bounding_box(lung.view()));
-        let tiles = tiles(region.unwrap_or(([0; 3], all)), config);
+        let mut tiles = tiles(region.unwrap_or(([0; 3], all)), config);
+        // Elsewhere nothing is admitted.
+        tiles.retain(|tile| lung.as_ref().is_none_or(|lung| tile.owns_any(lung)));
         Self { coarser, ct, lung, tiles }
     }
 
@@ -142,6 +153,24 @@ mod tests {
         // Cubes 4 of two voxels are voxels 8 and 9.
         assert_eq!(level(2).in_finest(&cube(8.0)), Cube { center: [8.5; 3], edge: 16.0 });
         assert_eq!(level(1).in_finest(&cube(8.0)), cube(8.0));
+    }
+
+    #[test]
+    fn tiles_without_lung_are_left_out() {
+        let config = InferConfig { tile: 32, border: 8, ..Config::preset(Preset::Small).infer };
+        let mut lung = Array3::zeros((64, 16, 16));
+        let ct = Array3::from_elem((64, 16, 16), -800);
+        let cores = |lung: &Array3<u8>| {
+            let level = Level::new(1, CowArray::from(&ct), Some(CowArray::from(lung)), &config);
+            level.tiles.iter().map(|tile| tile.core_start[0]).collect::<Vec<_>>()
+        };
+        assert!(cores(&lung).is_empty());
+        lung[[3, 4, 4]] = 1;
+        lung[[60, 4, 4]] = 1;
+        // From 3 on in steps of 16; none in 19..51 is lung.
+        assert_eq!(cores(&lung), [3, 51]);
+        lung[[50, 4, 4]] = 1;
+        assert_eq!(cores(&lung), [3, 35, 51]);
     }
 
     proptest! {
