@@ -341,3 +341,13 @@ fn what_does_not_fit_is_said_in_one_line() {
     compose(&folder, "out", "--per-scan 2").set_aside(&["composed-unsure-1", "no room"]);
     assert!(folder.path().join("out/scans/composed-B-1").is_dir());
 }
+
+#[test]
+fn what_is_composed_is_not_composed_of() {
+    let folder = sources();
+    compose(&folder, "out", "--per-scan 2").done();
+    let again = |words: &str| made_up::run_in(folder.path(), words);
+    again("compose @nodules @out --out @again").set_aside(&["composed-B-1", "is composed itself"]);
+    again("compose @out @backgrounds --out @more")
+        .failed(&["no nodule can be inserted; left out: those of 1 composed scans"]);
+}

@@ -15,6 +15,8 @@ pub enum IgnoredKind {
     NonNodule,
     /// A nodule that too few readers outlined for the rule.
     FewReaders,
+    /// An outlined nodule without ratings, which the consensus leaves out as pylidc does.
+    Unrated,
 }
 
 impl fmt::Display for IgnoredKind {
@@ -23,6 +25,7 @@ impl fmt::Display for IgnoredKind {
             Self::SmallNodule => "small-nodule",
             Self::NonNodule => "non-nodule",
             Self::FewReaders => "few-readers",
+            Self::Unrated => "unrated",
         })
     }
 }
@@ -55,8 +58,7 @@ pub fn ignored(
         let slice = slices.slice_at(z_mm)?;
         Some(geometry.to_mm(VoxelPos::new(slice as f64, y, x)))
     };
-    let mut small = Vec::new();
-    let mut other = Vec::new();
+    let (mut small, mut other, mut unrated) = (Vec::new(), Vec::new(), Vec::new());
     for session in &reading.sessions {
         for nodule in session.nodules.iter().filter(|n| n.is_small()) {
             let points: Vec<[i32; 2]> = nodule.rois.iter().flat_map(|r| r.points.clone()).collect();
@@ -67,6 +69,23 @@ pub fn ignored(
                 kind: IgnoredKind::SmallNodule,
                 center_mm,
                 diameter_mm: 0.0,
+            }));
+        }
+        let outlined = session.nodules.iter().filter(|n| !n.is_small() && !n.is_annotation());
+        for nodule in outlined {
+            let mut heights: Vec<f64> = nodule.outlined().map(|roi| roi.z_mm).collect();
+            heights.sort_by(f64::total_cmp);
+            let points = || nodule.outlined().flat_map(|roi| &roi.points);
+            let [x, y] = [0, 1].map(|i| {
+                let along = points().map(|point| f64::from(point[i]));
+                along.fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(at), high.max(at)))
+            });
+            let [_, row_mm, column_mm] = geometry.spacing_mm;
+            let middle = [x, y].map(|(low, high)| (low + high) / 2.0);
+            unrated.extend(at(heights[heights.len() / 2], middle).map(|center_mm| Ignored {
+                kind: IgnoredKind::Unrated,
+                center_mm,
+                diameter_mm: ((x.1 - x.0) * column_mm).max((y.1 - y.0) * row_mm),
             }));
         }
         for mark in &session.non_nodules {
@@ -82,9 +101,7 @@ pub fn ignored(
         let group: Vec<&Outline> = ids.iter().map(|&i| &outlines[i]).collect();
         consensus(&group, rule).is_none().then(|| few_readers(&group, geometry))
     });
-    small.extend(other);
-    small.extend(few);
-    Ok(small)
+    Ok(small.into_iter().chain(other).chain(few).chain(unrated).collect())
 }
 
 fn few_readers(group: &[&Outline], geometry: &Geometry) -> Ignored {

@@ -1,7 +1,8 @@
 //! Readings that are damaged, foreign or odd: a clear error each, never a panic or a guess.
 
 use dasl_lidc::{
-    IgnoredKind, LidcError, Reading, Rule, XmlKind, ignored, nodules, read_xml, same_series,
+    Ignored, IgnoredKind, LidcError, Reading, Rule, XmlKind, ignored, nodules, read_xml,
+    same_series,
 };
 use dasl_volume::{Geometry, PointMm};
 use proptest::prelude::*;
@@ -241,4 +242,17 @@ fn what_does_not_count_is_told_by_kind_and_place() {
     assert!(near(found[1].center_mm, [7.0 * 0.7, 8.0 * 0.7, -90.0]), "{found:?}");
     assert!(near(found[2].center_mm, [13.0 * 0.7, 23.0 * 0.7, -95.0]), "{found:?}");
     assert!((found[2].diameter_mm - 6.0 * 0.7).abs() < 1e-9);
+}
+
+#[test]
+fn an_outlined_nodule_without_ratings_is_a_place_that_does_not_count() {
+    let outlines = square("-92.5", 10, 20) + &square("-95", 9, 20) + &square("-97.5", 10, 20);
+    let found = ignored(&reading(&nodule(&outlines)), &grid(), 2.5, Rule::Pylidc).unwrap();
+    let [Ignored { kind: IgnoredKind::Unrated, center_mm, diameter_mm }] = found[..] else {
+        panic!("{found:?}")
+    };
+    // From 9 to 16 and from 20 to 26, on the slice in the middle.
+    let [x, y, z] = [12.5 * 0.7, 23.0 * 0.7, -95.0];
+    assert!([center_mm.x - x, center_mm.y - y, center_mm.z - z].iter().all(|d| d.abs() < 1e-9));
+    assert!((diameter_mm - 7.0 * 0.7).abs() < 1e-9);
 }

@@ -112,9 +112,13 @@ fn known_scans(
 /// The nodules that can be put elsewhere, in random order; says how many can't.
 fn donors(nodules: &Dataset, patients: Option<&Path>, seed: u64, json: bool) -> Result<Vec<Donor>> {
     let patients = patients.map(read_patients).transpose()?;
-    let mut wanted = Vec::new();
+    let (mut wanted, mut composed) = (Vec::new(), 0);
     for id in nodules.scan_ids() {
         let scan = nodules.scan(&id)?;
+        if scan.composed.is_some() {
+            composed += 1;
+            continue;
+        }
         if patients.as_ref().is_none_or(|list| list.contains(&scan.patient_id)) {
             wanted.extend(scan.nodules.iter().map(|n| (id.clone(), n.label)));
         }
@@ -130,7 +134,10 @@ fn donors(nodules: &Dataset, patients: Option<&Path>, seed: u64, json: bool) -> 
             Err(why) => *unfit.entry(why).or_default() += 1,
         }
     }
-    let reasons: Vec<_> = unfit.iter().map(|(why, n)| format!("{n} {}", why.words())).collect();
+    let reasons = unfit.iter().map(|(why, n)| format!("{n} {}", why.words()));
+    // Their nodules are other patients'.
+    let composed = (composed > 0).then(|| format!("those of {composed} composed scans"));
+    let reasons: Vec<_> = reasons.chain(composed).collect();
     let left_out = match reasons.as_slice() {
         [] => String::new(),
         reasons => format!("; left out: {}", reasons.join(", ")),
@@ -188,6 +195,9 @@ impl Job<'_> {
             bail!(
                 "{id} has no lung mask; only whole scans whose lungs were found can take nodules"
             );
+        }
+        if background.composed.is_some() {
+            bail!("{id} is composed itself; only patients' own scans can take nodules");
         }
         let shape = background.geometry.shape;
         let mut canvas = Canvas {

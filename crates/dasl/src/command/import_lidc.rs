@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use dasl_lidc::{Reading, Rule, XmlKind, ignored, label_map, nodules, read_xml};
+use dasl_lidc::{IgnoredKind, Reading, Rule, XmlKind, ignored, label_map, nodules, read_xml};
 use dasl_volume::dataset::{DatasetWriter, IgnoredRecord, ScanRecord};
 use dasl_volume::dicom::{CtScan, SeriesFiles, find_series, read_series};
 
@@ -134,6 +134,10 @@ fn scan(
     });
     let places = ignored(reading, &scan.volume.geometry, thickness, rule)
         .with_context(|| xml.display().to_string())?;
+    let unrated = places.iter().filter(|place| place.kind == IgnoredKind::Unrated).count();
+    let unrated = (unrated > 0).then(|| {
+        format!("{unrated} outlined nodules have no ratings: they count neither as nodule nor as background")
+    });
     let ignored = places.into_iter().map(|place| IgnoredRecord {
         kind: place.kind.to_string(),
         center_mm: place.center_mm,
@@ -151,7 +155,7 @@ fn scan(
         annotated: true,
         nodules: facts.collect(),
         ignored: ignored.collect(),
-        notes: scan.notes.into_iter().chain(note).collect(),
+        notes: scan.notes.into_iter().chain(note).chain(unrated).collect(),
         whole: true,
         files: hashed(src, &sources)?,
         series_files: files.files.len(),

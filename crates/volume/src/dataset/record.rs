@@ -72,8 +72,8 @@ pub struct NoduleRecord {
 /// A place that is neither nodule nor background: a mark there counts neither way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IgnoredRecord {
-    /// Why: `small-nodule`, `non-nodule`, `few-readers` (LIDC), `excluded` (LUNA16), or `lost` (no voxel
-    /// of the dataset shows it).
+    /// Why: `small-nodule`, `non-nodule`, `few-readers`, `unrated` (LIDC), `excluded` (LUNA16), or `lost`
+    /// (no voxel of the dataset shows it).
     pub kind: String,
     /// Where.
     pub center_mm: PointMm,
