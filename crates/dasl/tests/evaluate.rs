@@ -68,8 +68,16 @@ fn by_hand() {
     // What a miss has figures for: its readers, place and volume.
     let missed: Vec<&str> = table.lines().nth(3).unwrap().split(',').collect();
     assert_eq!((missed[0], missed[6], missed[11], missed[12]), ("b", "", "8.000000", ""));
+    // In the file paths are as seen from there, in what is printed as they were given.
     let json = fs::read_to_string(root.join("found/evaluation.json")).unwrap();
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
+    let mut written: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for (name, from_there) in [("predictions", "."), ("dataset", "../dataset")] {
+        let given = std::mem::replace(&mut written[name], value[name].clone());
+        assert_eq!(given, from_there);
+    }
+    assert_eq!(written, value);
+    assert_eq!(value["predictions"], root.join("found").display().to_string());
+    evaluate(root, "--out @found/a").failed(&["found/a", "the outlines of one scan"]);
 }
 
 #[test]
@@ -106,6 +114,10 @@ fn outlines_of_another_series_or_another_network_are_told_apart() {
     }
     let ran = evaluate(root, "").done();
     assert!(ran.err.contains("scans a and c were segmented with other"), "{}", ran.err);
+    assert!(!ran.err.contains("don't count"), "{}", ran.err);
+    predict(&root.join("found"), "elsewhere", &[]);
+    let ran = evaluate(root, "").done();
+    assert!(ran.err.contains("1 results are of no scan"), "{}", ran.err);
 }
 
 #[test]
@@ -141,9 +153,6 @@ fn scores_make_a_froc_curve() {
     let (band, rates) = (&froc["intervals"]["band"], &froc["false_positives_per_scan"]);
     assert_eq!(band.as_array().unwrap().len(), rates.as_array().unwrap().len());
 
-    // Paths are as seen from where they are written.
-    assert_eq!(value["predictions"], "../../../found");
-    assert_eq!(value["dataset"], "../../../dataset");
     let text = run_in(root, "evaluate @found @dataset").done().out;
     assert!(text.contains("CPM 0.667 (95% ") && text.contains("score of 0.50 and more"), "{text}");
 }

@@ -91,8 +91,8 @@ fn another_system_and_none() {
     let value = froc(root, "--json --against @silent.csv --bootstrap 200").done().json();
     assert_eq!(value["against"]["cpm"], 0.0);
     assert_eq!(value["cpm_difference"]["difference"], value["cpm"]);
-    // As good as chance can be against four scans.
-    assert_eq!(value["cpm_difference"]["p"], 0.125);
+    // As good as chance can be against the two scans with nodules.
+    assert_eq!(value["cpm_difference"]["p"], 0.5);
     let same = froc(root, "--json --against @marks.csv --bootstrap 50").done().json();
     assert_eq!(same["cpm_difference"]["p"], 1.0);
     let text = froc(root, "--against @silent.csv").done().out;

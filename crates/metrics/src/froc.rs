@@ -86,9 +86,6 @@ pub enum FrocError {
         /// The scan.
         scan: String,
     },
-    /// Intervals need draws.
-    #[error("0 resamples give no interval; draw at least one")]
-    NoResamples,
 }
 
 /// What was counted on the way.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::{Difference, Draws, Interval};
-use crate::froc::{FALSE_POSITIVES_PER_SCAN, FrocError, Ranking, cpm};
+use crate::froc::{FALSE_POSITIVES_PER_SCAN, Ranking, cpm};
 
 /// 95% intervals of a curve.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,16 +23,17 @@ pub struct OtherScans;
 
 /// Draws scans with replacement and reads each draw's curve, as LUNA16's script does
 /// (`computeFROC_bootstrap`): pointwise 95% intervals at the seven numbers of false positives per
-/// scan, of the CPM, and at the numbers `band`. Draws without a nodule are repeated.
-///
-/// # Errors
-/// [`FrocError::NoResamples`] if `resamples` is 0.
+/// scan, of the CPM, and at the numbers `band`. Draws without a nodule are repeated. `None` if fewer than two
+/// scans have nodules, as one tells nothing of the spread, or without resamples.
 pub fn froc_intervals(
     ranking: &Ranking,
     band: &[f64],
     resamples: usize,
     seed: u64,
-) -> Result<FrocIntervals, FrocError> {
+) -> Option<FrocIntervals> {
+    if scans_with_nodules(ranking) < 2 {
+        return None;
+    }
     let at: Vec<f64> = FALSE_POSITIVES_PER_SCAN.iter().chain(band).copied().collect();
     let mut sensitivities = vec![Vec::with_capacity(resamples); at.len()];
     let mut cpms = Vec::with_capacity(resamples);
@@ -44,19 +45,17 @@ pub fn froc_intervals(
             all.push(one);
         }
     }
-    let mut intervals = sensitivities
-        .into_iter()
-        .map(|values| Interval::of(values).ok_or(FrocError::NoResamples))
-        .collect::<Result<Vec<_>, _>>()?;
+    let intervals = sensitivities.into_iter().map(Interval::of);
+    let mut intervals = intervals.collect::<Option<Vec<_>>>()?;
     let band = intervals.split_off(FALSE_POSITIVES_PER_SCAN.len());
-    Ok(FrocIntervals {
+    Some(FrocIntervals {
         sensitivities: std::array::from_fn(|i| intervals[i]),
-        cpm: Interval::of(cpms).ok_or(FrocError::NoResamples)?,
+        cpm: Interval::of(cpms)?,
         band,
     })
 }
 
-/// CPM of `a` less that of `b`, on the same draws of scans; `None` for no resamples.
+/// CPM of `a` less that of `b`, on the same draws of scans; `None` where [`froc_intervals`] has none.
 ///
 /// # Errors
 /// [`OtherScans`] if the two were ranked on different scans or nodules.
@@ -69,6 +68,10 @@ pub fn cpm_difference(
     if a.scans() != b.scans() || a.nodules() != b.nodules() {
         return Err(OtherScans);
     }
+    let scans = scans_with_nodules(a);
+    if scans < 2 {
+        return Ok(None);
+    }
     let cpm_of = |system: &Ranking, times: &[u32]| {
         cpm(first_seven(&system.sensitivities(times, &FALSE_POSITIVES_PER_SCAN)))
     };
@@ -79,7 +82,11 @@ pub fn cpm_difference(
             cpm_of(a, times) - cpm_of(b, times)
         })
         .collect();
-    Ok(Difference::of(a.froc().cpm - b.froc().cpm, a.scans().len(), resampled))
+    Ok(Difference::of(a.froc().cpm - b.froc().cpm, scans, resampled))
+}
+
+fn scans_with_nodules(ranking: &Ranking) -> usize {
+    ranking.nodules().iter().filter(|nodules| **nodules > 0).count()
 }
 
 fn has_nodules(ranking: &Ranking, times: &[u32]) -> bool {
@@ -126,7 +133,7 @@ mod tests {
 
     #[test]
     fn without_resamples_there_is_no_interval() {
-        assert_eq!(froc_intervals(&system(3, 1), &[], 0, 1), Err(FrocError::NoResamples));
+        assert_eq!(froc_intervals(&system(3, 1), &[], 0, 1), None);
         assert_eq!(cpm_difference(&system(3, 1), &system(3, 2), 0, 1), Ok(None));
     }
 
@@ -141,20 +148,34 @@ mod tests {
         assert_eq!(cpm_difference(&good, &system(99, 40), 10, 1), Err(OtherScans));
     }
 
+    /// 8 scans, of which the first so many have a nodule; one system finds all, the other none.
+    fn all_and_nothing(with_nodule: usize) -> (Ranking, Ranking) {
+        let ids: Vec<String> = (0..8).map(|i| i.to_string()).collect();
+        let (centre_mm, diameter_mm, probability) = ([0.0; 3], 6.0, 0.5);
+        let on = ids.iter().take(with_nodule).cloned();
+        let nodules: Vec<_> =
+            on.clone().map(|scan| Annotation { scan, centre_mm, diameter_mm }).collect();
+        let marks: Vec<_> = on.map(|scan| Mark { scan, centre_mm, probability }).collect();
+        let rank = |marks| Ranking::new(&ids, marks, &nodules, &[], 100).expect("a ranking");
+        (rank(&marks), rank(&[]))
+    }
+
     #[test]
     fn draws_without_a_nodule_are_repeated() {
-        let ids: Vec<String> = (0..6).map(|i| i.to_string()).collect();
-        let nodule = Annotation { scan: "0".into(), centre_mm: [0.0; 3], diameter_mm: 6.0 };
-        let mark = Mark { scan: "0".into(), centre_mm: [0.0; 3], probability: 0.5 };
-        let rank = |marks: &[Mark]| {
-            let nodules = std::slice::from_ref(&nodule);
-            Ranking::new(&ids, marks, nodules, &[], 100).expect("a ranking")
-        };
-        let (found, silent) = (rank(&[mark]), rank(&[]));
+        let (found, silent) = all_and_nothing(2);
         let intervals = froc_intervals(&found, &[], 300, 1).expect("intervals");
         assert_eq!(intervals.cpm, Interval { low: 1.0, high: 1.0 });
         let difference = cpm_difference(&found, &silent, 300, 1).expect("the same scans");
-        assert_eq!(difference.expect("drawn").interval, Interval { low: 1.0, high: 1.0 });
+        let difference = difference.expect("drawn");
+        assert_eq!(difference.interval, Interval { low: 1.0, high: 1.0 });
+        assert!((difference.p - 0.5).abs() < 1e-15, "two scans have nodules, not eight");
+    }
+
+    #[test]
+    fn one_scan_with_nodules_tells_nothing_of_the_spread() {
+        let (found, silent) = all_and_nothing(1);
+        assert_eq!(froc_intervals(&found, &[], 300, 1), None);
+        assert_eq!(cpm_difference(&found, &silent, 300, 1), Ok(None));
     }
 
     proptest! {

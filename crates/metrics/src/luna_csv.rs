@@ -124,8 +124,8 @@ pub fn read_annotations(
 }
 
 /// Reads the evaluated scans: one id a line and no header, as in LUNA16's `seriesuids.csv`. What
-/// follows the id after a comma or tab, and a first line `seriesuid`, are passed over. `list` names
-/// the list in errors.
+/// follows the id after a comma or tab, and a first line that names a column of series UIDs, are passed
+/// over. `list` names the list in errors.
 ///
 /// # Errors
 /// If the list can't be read as text.
@@ -143,7 +143,11 @@ pub fn read_scan_ids(
         field.trim().trim_matches('"').to_owned()
     };
     let lines = text.trim_start_matches('\u{feff}').lines().map(first_field);
-    let named = lines.enumerate().filter(|(i, id)| !(id.is_empty() || *i == 0 && id == SERIES));
+    let is_header = |line: &str| {
+        let name = line.to_ascii_lowercase().replace('_', "");
+        name == SERIES || name == "seriesinstanceuid"
+    };
+    let named = lines.enumerate().filter(|(i, id)| !(id.is_empty() || *i == 0 && is_header(id)));
     Ok(named.map(|(_, id)| ids.read(&id)).collect())
 }
 
@@ -250,7 +254,13 @@ mod tests {
         let marks = "id,seriesuid,coordX,coordY,coordZ,probability,note\n7,a,1,2,3,0.5,\"x, y\"\n";
         let marks = read_marks("m.csv", marks.as_bytes(), ScanIds::AsWritten).expect("marks");
         assert_eq!((marks[0].scan.as_str(), marks[0].centre_mm), ("a", [1.0, 2.0, 3.0]));
-        for text in ["seriesuid\n1.2\n1.3\n", "\u{feff}1.2,x\r\n1.3,y\r\n", "\"1.2\"\t0\n1.3\n"] {
+        for text in [
+            "seriesuid\n1.2\n1.3\n",
+            "\u{feff}1.2,x\r\n1.3,y\r\n",
+            "\"1.2\"\t0\n1.3\n",
+            "series_uid,patient_id\n1.2,a\n1.3,b\n",
+            "SeriesInstanceUID\n1.2\n1.3\n",
+        ] {
             let ids = read_scan_ids("ids", text.as_bytes(), ScanIds::AsWritten).expect("ids");
             assert_eq!(ids, ["1.2", "1.3"]);
         }

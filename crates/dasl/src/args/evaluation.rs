@@ -128,10 +128,3 @@ pub struct BootstrapArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
-
-impl BootstrapArgs {
-    /// The same for so many scans: one tells nothing of the spread, so it has no interval.
-    pub fn of_scans(self, scans: usize) -> Self {
-        if scans > 1 { self } else { Self { bootstrap: 0, ..self } }
-    }
-}

@@ -164,11 +164,13 @@ pub fn run(args: &EvaluateArgs, json: bool) -> Result<Outcome> {
         (None, Some(predictions), Some(dataset)) => (predictions, Dataset::open(dataset)?),
         _ => bail!("name the predictions and the dataset: see dasl evaluate --help"),
     };
+    let out = args.out.as_ref().unwrap_or(predictions);
+    tables::check(out)?;
     let mut evaluation = evaluate(predictions, &dataset, args.bootstrap)?;
     if let Some(other) = &args.against {
         evaluation.against = Some(compared(&evaluation, other, &dataset, args.bootstrap)?);
     }
-    write(args.out.as_ref().unwrap_or(predictions), &mut evaluation)?;
+    write(out, &evaluation)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&evaluation)?);
     } else {
@@ -188,13 +190,11 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let predicted = predicted(predictions)?;
     let (mut scans, mut not_predicted, mut made_with) = (Vec::new(), Vec::new(), Vec::new());
+    let mut used = BTreeSet::new();
     let ids = dataset.scan_ids();
     let progress = bar("evaluate", ids.len() as u64);
     for id in ids {
         let record = dataset.scan(&id)?;
-        if !record.annotated {
-            continue;
-        }
         // A nodule volume has the series' UID too, but is not the scan that was segmented.
         let by_series = predicted.by_series.get(&record.series_uid).filter(|_| record.whole);
         // The folder of that name may be about another series of the patient.
@@ -203,7 +203,12 @@ pub fn evaluate(
             series.is_some_and(|series| *series != record.series_uid)
         };
         let by_name = predicted.by_name.get(&id).filter(|output| !is_other(output));
-        match by_series.or(by_name) {
+        let output = by_series.or(by_name);
+        used.extend(output.map(|output| &output.folder));
+        if !record.annotated {
+            continue;
+        }
+        match output {
             Some(output) => {
                 scans.push(compare(&output.folder, dataset, &record)?);
                 made_with.push((id, output.made_with.as_ref()));
@@ -214,6 +219,17 @@ pub fn evaluate(
     }
     progress.finish_and_clear();
     warn_of_mixture(&made_with, predictions);
+    let every = predicted.by_series.values().chain(predicted.by_name.values());
+    let folders: BTreeSet<&PathBuf> = every.map(|output| &output.folder).collect();
+    let unused = folders.difference(&used);
+    if let Some(first) = unused.clone().next() {
+        tracing::warn!(
+            "{} results are of no scan of {} and don't count, as {}",
+            unused.count(),
+            dataset.root().display(),
+            first.display()
+        );
+    }
     if scans.is_empty() && not_predicted.is_empty() {
         bail!("{}: no scan is annotated: there is no reference", dataset.root().display());
     }
@@ -226,7 +242,6 @@ pub fn evaluate(
             predictions.display()
         );
     }
-    let bootstrap = bootstrap.of_scans(scans.len());
     let trained = scans.iter().filter(|s| s.trained_on).map(|s| s.scan.as_str());
     let shown = predictions.display().to_string();
     trained_on::warn(&shown, &trained.collect::<Vec<_>>(), scans.len());
@@ -273,7 +288,7 @@ fn intervals(scans: &[Evaluated], bootstrap: BootstrapArgs) -> Option<Intervals>
     let interval = |of: &dyn Fn(&Evaluated) -> Vec<f64>| {
         mean_interval(&scans.iter().map(of).collect::<Vec<_>>(), resamples, seed)
     };
-    (resamples > 0).then(|| Intervals {
+    (resamples > 0 && scans.len() > 1).then(|| Intervals {
         dice: interval(&|s| s.result.nodules.iter().map(|n| n.dice).collect()),
         hit_rate: interval(&Evaluated::hits),
         false_positives_per_scan: interval(&|s| vec![s.result.false_positives.len() as f64]),

@@ -65,7 +65,7 @@ pub fn run(args: &FrocArgs, json: bool) -> Result<Outcome> {
         },
     };
     let band = curve_rates();
-    let BootstrapArgs { bootstrap: resamples, seed } = args.bootstrap.of_scans(lists.scans.len());
+    let BootstrapArgs { bootstrap: resamples, seed } = args.bootstrap;
     let system = |path: &Path, band: &[f64]| -> Result<System> {
         let Marks { marks, segmented } = marks(path, ids)?;
         let Lists { scans, nodules, excluded } = &lists;
@@ -83,8 +83,7 @@ pub fn run(args: &FrocArgs, json: bool) -> Result<Outcome> {
         let ranking = Ranking::new(scans, &marks, nodules, excluded, MAX_MARKS_PER_SCAN)
             .with_context(|| path.display().to_string())?;
         let curve = ranking.froc();
-        let intervals =
-            (resamples > 0).then(|| froc_intervals(&ranking, band, resamples, seed)).transpose()?;
+        let intervals = froc_intervals(&ranking, band, resamples, seed);
         let others = curve.counts.marks_on_other_scans;
         if others > 0 {
             tracing::warn!(
@@ -241,11 +240,12 @@ fn render(evaluated: &Evaluated) -> String {
     }
     lines.push(counted("", &evaluated.system));
     lines.extend(evaluated.against.as_ref().map(|other| counted("against: ", other)));
-    let drawn = match evaluated.resamples {
-        0 => String::new(),
-        n => format!("; intervals: {n} resamples of the scans, seed {}", evaluated.seed),
+    let Evaluated { rules, resamples, seed, .. } = evaluated;
+    let drawn = match &evaluated.system.intervals {
+        Some(_) => format!("; intervals: {resamples} resamples of the scans, seed {seed}"),
+        None => String::new(),
     };
-    lines.push(format!("rules: {}{drawn}", evaluated.rules));
+    lines.push(format!("rules: {rules}{drawn}"));
     lines.join("\n")
 }
 

@@ -68,7 +68,7 @@ pub(super) fn compared(
     if let Some(scan) = names(evaluation).symmetric_difference(&names(&other)).next() {
         bail!("scan {scan} was predicted by only one of the two systems; segment it with both");
     }
-    let BootstrapArgs { bootstrap: resamples, seed } = bootstrap.of_scans(other.scans.len());
+    let BootstrapArgs { bootstrap: resamples, seed } = bootstrap;
     let difference = |of: &dyn Fn(&Evaluated) -> Vec<f64>| {
         let both = evaluation.scans.iter().zip(&other.scans);
         let pairs: Vec<Vec<_>> =

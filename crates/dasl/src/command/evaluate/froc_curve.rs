@@ -42,9 +42,7 @@ impl FrocCurve {
         let scores = scans.iter().flat_map(|scan| scan.candidates.iter().flatten());
         let lowest_score = scores.map(|candidate| candidate.score).reduce(f64::min);
         let (rates, curve) = (curve_rates(), ranking.froc());
-        let intervals = (bootstrap.bootstrap > 0)
-            .then(|| froc_intervals(&ranking, &rates, bootstrap.bootstrap, bootstrap.seed))
-            .transpose()?;
+        let intervals = froc_intervals(&ranking, &rates, bootstrap.bootstrap, bootstrap.seed);
         Ok(Some(Self {
             rules: "LUNA16".into(),
             sensitivity: rates.iter().map(|rate| curve.sensitivity_at(*rate)).collect(),

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dasl_metrics::Measures;
 use dasl_volume::write_atomic;
 
 use super::place::seen_from;
 use super::{Evaluated, Evaluation};
+use crate::segmented_folder::SCAN;
 
 const HEADER: [&str; 16] = [
     "scan",
@@ -31,14 +32,28 @@ const HEADER: [&str; 16] = [
 /// The evaluation as JSON.
 pub const JSON: &str = "evaluation.json";
 
-/// Writes both into a folder, from where the evaluation's paths are seen then.
+/// Refuses a scan's folder, which has a table of that name.
+///
+/// # Errors
+/// If it is one.
+pub fn check(folder: &Path) -> Result<()> {
+    if folder.join(SCAN).exists() {
+        bail!("{}: holds the outlines of one scan: name another --out", folder.display());
+    }
+    Ok(())
+}
+
+/// Writes both into a folder; the file's paths are as seen from there.
 ///
 /// # Errors
 /// If the folder can't be made or a file not be written.
-pub fn write(folder: &Path, evaluation: &mut Evaluation) -> Result<()> {
+pub fn write(folder: &Path, evaluation: &Evaluation) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    evaluation.predictions = seen_from(folder, &evaluation.predictions)?;
-    evaluation.dataset = seen_from(folder, &evaluation.dataset)?;
+    let mut evaluation = evaluation.clone();
+    let against = evaluation.against.as_mut().map(|against| &mut against.predictions);
+    for path in [&mut evaluation.predictions, &mut evaluation.dataset].into_iter().chain(against) {
+        *path = seen_from(folder, path)?;
+    }
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record(HEADER)?;
     for scan in &evaluation.scans {
