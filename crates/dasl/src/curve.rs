@@ -19,10 +19,9 @@ pub fn begin(path: &Path, steps: usize) -> Result<()> {
     let mut text = format!("{HEADER}\n");
     let mut last = 0;
     for line in old.lines().skip(1) {
-        let cells: Vec<&str> = line.split(',').collect();
-        let step = cells[0].parse::<usize>().ok().filter(|step| (last + 1..=steps).contains(step));
+        let step = step_of(line).map(|(step, _)| step);
         // A line that a full disk cut off is left out.
-        if let Some(step) = step.filter(|_| cells.len() == HEADER.split(',').count()) {
+        if let Some(step) = step.filter(|step| (last + 1..=steps).contains(step)) {
             last = step;
             writeln!(text, "{line}")?;
         }
@@ -31,20 +30,31 @@ pub fn begin(path: &Path, steps: usize) -> Result<()> {
         .with_context(|| path.display().to_string())
 }
 
-/// The steps of a log and their total losses; none where nothing was logged yet.
+/// The steps of a log and their total losses; none where nothing was logged yet. A last line that is
+/// being written, or was cut off, is left out.
 ///
 /// # Errors
 /// If the log is damaged.
 pub fn read(path: &Path) -> Result<Vec<(usize, f64)>> {
     let Ok(text) = fs::read_to_string(path) else { return Ok(Vec::new()) };
-    let losses = text.lines().enumerate().skip(1).map(|(i, line)| {
-        let mut cells = line.split(',');
-        let mut next = || cells.next().unwrap_or_default();
-        let (step, total) = (next().parse().ok(), next().parse().ok());
-        step.zip(total)
-            .with_context(|| format!("{}, line {}: no step and loss", path.display(), i + 1))
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    let whole = match lines.split_last() {
+        Some((last, before)) if step_of(last).is_none() => before,
+        _ => &lines[..],
+    };
+    let losses = whole.iter().enumerate().map(|(i, line)| {
+        step_of(line).with_context(|| format!("{}, line {}: no step", path.display(), i + 2))
     });
     losses.collect()
+}
+
+/// The step and its total loss; `None` of a line that is none, or not a whole one.
+fn step_of(line: &str) -> Option<(usize, f64)> {
+    let cells: Vec<&str> = line.split(',').collect();
+    if cells.len() != HEADER.split(',').count() {
+        return None;
+    }
+    cells[0].parse().ok().zip(cells[1].parse().ok())
 }
 
 /// Appends a step.
@@ -63,4 +73,24 @@ pub fn append(path: &Path, losses: &StepLosses) -> Result<()> {
     );
     let mut file = fs::OpenOptions::new().append(true).open(path)?;
     file.write_all(line.as_bytes()).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_off_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.csv");
+        let whole = format!("{HEADER}\n1,2.5,1,1,0.5\n2,2,1,1,\n");
+        for end in ["", "3", "3,1.", "3,1.5,0.5"] {
+            fs::write(&path, format!("{whole}{end}")).unwrap();
+            assert_eq!(read(&path).unwrap(), [(1, 2.5), (2, 2.0)], "{end}");
+            begin(&path, 9).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+        }
+        fs::write(&path, format!("{HEADER}\n1,2.5\n2,2,1,1,\n")).unwrap();
+        assert!(read(&path).unwrap_err().to_string().ends_with("line 2: no step"));
+    }
 }

@@ -150,6 +150,16 @@ impl Experiment {
                 bail!("{shown}: {name} is empty: nothing to run");
             }
         }
+        let sizes =
+            read.arms.values().filter_map(|arm| arm.initial.as_ref()).chain([&read.initial]);
+        for (name, twice) in [
+            ("seeds", repeated(&read.seeds).map(ToString::to_string)),
+            ("initial", sizes.flat_map(|sizes| repeated(sizes)).map(ToString::to_string).next()),
+        ] {
+            if let Some(twice) = twice {
+                bail!("{shown}: {name} has {twice} twice: each is run once");
+            }
+        }
         for (name, share) in [("test", read.test), ("validation", read.validation)] {
             if !(share > 0.0 && share < 1.0) {
                 bail!("{shown}: {name} is {share}: it must lie between 0 and 1");
@@ -204,6 +214,15 @@ impl Experiment {
         }
         Ok(cells)
     }
+}
+
+/// A value that is in a list before.
+fn repeated<T: PartialEq>(values: &[T]) -> Option<&T> {
+    values
+        .iter()
+        .enumerate()
+        .find(|(i, value)| values[..*i].contains(value))
+        .map(|(_, value)| value)
 }
 
 impl Arm {
@@ -279,6 +298,9 @@ mod tests {
         let text = |text: String| format!("{:#}", read(&text).unwrap_err());
         assert!(text(TEXT.replace("seeds = [1, 2]", "seeds = []")).contains("seeds is empty"));
         assert!(text(TEXT.replace("initial", "initials")).contains("initials"));
+        assert!(text(TEXT.replace("[1, 2]", "[1, 2, 1]")).contains("seeds has 1 twice"));
+        assert!(text(TEXT.replace("[5, 9]", "[5, 5]")).contains("initial has 5 twice"));
+        assert!(text(TEXT.replace("[11]", "[11, 11]")).contains("initial has 11 twice"));
         assert!(text(format!("test = 1.5\n{TEXT}")).contains("test is 1.5"));
         assert!(text(TEXT.replace("arms.al", "arms.\"a b\"")).contains("\"a b\""));
     }

@@ -166,6 +166,10 @@ fn an_exported_network_is_the_one_it_was_exported_from() {
     run_in(root, "export --out @two").failed(&["holds a run"]);
     run_in(root, "export --model @nowhere --out @four").failed(&["nowhere", "is no run of dasl"]);
     run_in(root, "export --model @one --out @one").failed(&["one is what is exported"]);
+    fs::create_dir(root.join("mine")).unwrap();
+    fs::write(root.join("mine/config.toml"), CONFIG).unwrap();
+    run_in(root, "export --out @mine").failed(&["mine/config.toml would be replaced"]);
+    assert_eq!(fs::read_dir(root.join("mine")).unwrap().count(), 1);
     fs::create_dir(root.join("dataset")).unwrap();
     fs::write(root.join("dataset/dataset.json"), "{}").unwrap();
     run_in(root, "export --out @dataset").failed(&["holds a dataset"]);

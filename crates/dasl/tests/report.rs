@@ -185,6 +185,48 @@ fn names_are_text_and_not_html() {
 }
 
 #[test]
+fn figures_by_other_rules_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let found = bench().folder.join("found/evaluation.json");
+    let other = fs::read_to_string(&found).unwrap().replace("\"pylidc\"", "\"two-of-four\"");
+    fs::create_dir(root.join("other")).unwrap();
+    fs::write(root.join("other/evaluation.json"), other).unwrap();
+    let html = |runs: &str| {
+        run_in(root, &format!("report {runs} --out @out")).done();
+        fs::read_to_string(root.join("out/report.html")).unwrap()
+    };
+    let found = found.parent().unwrap().display();
+    let both = html(&format!("{found} @other"));
+    holds(&both, "The evaluations are by different rules.");
+    holds(&both, "found: matching rule overlap, consensus pylidc.");
+    holds(&both, "other: matching rule overlap, consensus two-of-four.");
+    let one = html("@other");
+    holds(&one, "Matching rule: overlap. Consensus: two-of-four.");
+    assert!(!one.contains("different rules"));
+}
+
+/// Two experiments: what is trained on everything in each can be told apart.
+#[test]
+fn levels_can_be_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let long = "a_name_without_a_space_that_is_longer_than_any_phone_is_wide_and_then_some";
+    for name in ["one", long] {
+        fs::create_dir(root.join(name)).unwrap();
+        fs::write(root.join(name).join("results.csv"), results()).unwrap();
+    }
+    run_in(root, &format!("report @one @{long} --out @out")).done();
+    let html = fs::read_to_string(root.join("out/report.html")).unwrap();
+    let key = |name: &str| {
+        let end = html.find(&format!("{name}: full: all 600 annotated")).unwrap();
+        let sample = html[..end].rfind("<svg class=\"sample\"").unwrap();
+        html[sample..end].to_string()
+    };
+    assert_ne!(key("one"), key(long));
+}
+
+#[test]
 fn what_is_no_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -202,6 +244,9 @@ fn what_is_no_run_is_refused() {
     fs::write(&table, results()).unwrap();
     refused("@compared @empty", &["empty is no run"]);
     refused("@compared @compared", &["compared", "named twice"]);
+    refused("@compared @empty/../compared", &["compared", "named twice"]);
+    fs::create_dir_all(root.join("begun/runs/dasl-50-1")).unwrap();
+    refused("@begun", &["begun", "nothing of it is done yet"]);
     fs::write(&table, results().replace("dasl,50,1,0", "dasl,50,one,0")).unwrap();
     refused("@compared", &["compared/results.csv", "line: 2"]);
     fs::create_dir(root.join("found")).unwrap();

@@ -38,8 +38,11 @@ pub fn run(args: &ExportArgs, json: bool) -> Result<Outcome> {
     if out.split().exists() {
         bail!("{} holds a run: name another --out", args.out.display());
     }
-    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let network_file = args.out.join("network.onnx");
+    if out.settings().exists() && !network_file.exists() {
+        bail!("{} would be replaced: name another --out", out.settings().display());
+    }
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let mask_file = args.out.join("mask.onnx");
     let example_file = args.out.join("example.safetensors");
     write(&network_file, &network)?;

@@ -1,5 +1,9 @@
 //! The results of evaluations in a table.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+
 use dasl_metrics::Interval;
 use maud::html;
 
@@ -7,6 +11,11 @@ use super::html::{Section, figure, mean_sd, table};
 use super::run::Run;
 use super::{evaluations, flatters};
 use crate::command::evaluate::{Against, in_words};
+
+/// The folder's name.
+fn name_of(against: &Against) -> Cow<'_, str> {
+    against.predictions.file_name().map_or(Cow::Borrowed("."), OsStr::to_string_lossy)
+}
 
 /// The section; `None` if nothing was evaluated.
 pub fn section(runs: &[Run]) -> Option<Section> {
@@ -21,7 +30,7 @@ pub fn section(runs: &[Run]) -> Option<Section> {
     let other = |against: &Against| {
         let s = &against.summary;
         vec![
-            format!("against {}", against.predictions.display()),
+            format!("against {}", name_of(against)),
             s.scans.to_string(),
             s.nodules.to_string(),
             figure(s.dice_mean, 2),
@@ -63,7 +72,7 @@ pub fn section(runs: &[Run]) -> Option<Section> {
     ];
     let scans = |i: usize| all[i].1.scans.iter().map(|s| &s.scan).collect::<Vec<_>>();
     let differ = (1..all.len()).any(|i| scans(i) != scans(0));
-    let (_, first) = all.first()?;
+    let rules: BTreeSet<_> = all.iter().map(|(_, e)| (&e.matching, &e.consensus)).collect();
     let body = html! {
         (table("Results", &header, &rows))
         @if differ { p { strong { "The evaluations are of different scans." } } }
@@ -71,14 +80,22 @@ pub fn section(runs: &[Run]) -> Option<Section> {
             @if all.iter().any(|(_, evaluation)| evaluation.intervals.is_some()) {
                 "In brackets 95% intervals, from draws of scans with replacement. "
             }
-            "± is the standard deviation over nodules. Matching rule: " (first.matching) ". Consensus: "
-            (first.consensus) ". CPM: mean sensitivity at 1/8 to 8 false positives per scan, by "
-            "LUNA16's rules."
+            "± is the standard deviation over nodules. CPM: mean sensitivity at 1/8 to 8 false positives "
+            "per scan, by LUNA16's rules."
+            @if let Some((matching, consensus)) = rules.first().filter(|_| rules.len() == 1) {
+                " Matching rule: " (matching) ". Consensus: " (consensus) "."
+            }
+        }
+        @if rules.len() > 1 {
+            p { strong { "The evaluations are by different rules." } }
+            @for (name, e) in &all {
+                p.note { (name) ": matching rule " (e.matching) ", consensus " (e.consensus) "." }
+            }
         }
         @for (name, against) in all.iter().filter_map(|(n, e)| Some((n, e.against.as_ref()?))) {
             @for (of, d) in against.differences().into_iter().filter_map(|(of, d)| Some((of, d?))) {
                 p.note {
-                    (name) " less " (against.predictions.display()) ", " (of) ": " (in_words(d)) "."
+                    (name) " less " (name_of(against)) ", " (of) ": " (in_words(d)) "."
                 }
             }
         }

@@ -89,8 +89,11 @@ fn group(curves: &[Curve], of: &str, about: &str) -> Result<Markup> {
         return Ok(html! {});
     }
     let sizes: BTreeSet<usize> = curves.iter().filter_map(|c| c.initial).collect();
-    let names: BTreeSet<&str> =
-        curves.iter().filter(|c| c.initial.is_some()).map(|c| c.name.as_str()).collect();
+    let named = |level: bool| {
+        let of = curves.iter().filter(move |c| c.initial.is_none() == level);
+        of.map(|c| c.name.as_str()).collect::<BTreeSet<_>>()
+    };
+    let names: Vec<&str> = named(false).into_iter().chain(named(true)).collect();
     let style = |name: &str| Style::nth(names.iter().position(|n| *n == name).unwrap_or(0));
     let heights = heights(curves);
     let panels = sizes.iter().map(|size| {
@@ -140,9 +143,10 @@ fn panel(
     let (from, to) = (from - margin, to + margin);
 
     let (mut layers, mut keys, mut text) = (Vec::new(), Vec::new(), Vec::new());
-    for full in curves.iter().filter(|c| c.initial.is_none()) {
+    let levels: Vec<&&Curve> = curves.iter().filter(|c| c.initial.is_none()).collect();
+    for full in &levels {
         let Some(last) = full.points.last() else { continue };
-        let style = Style::level();
+        let style = if levels.len() > 1 { style(&full.name) } else { Style::level() };
         layers
             .push(Layer::Band(style, vec![[from, last.low, last.high], [to, last.low, last.high]]));
         layers.push(Layer::Line(style, Dash::Dashed, vec![(from, last.mean), (to, last.mean)]));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dasl_learn::strategy::Strategy;
-use dasl_learn::{Entry, Usage};
+use dasl_learn::{Entry, Phase, RunState, Usage};
 use maud::{Markup, html};
 
 use super::html::{Section, figure, folded, table};
@@ -14,11 +14,11 @@ const ROWS: usize = 300;
 
 /// The section; `None` without runs of `dasl learn`.
 pub fn section(runs: &[Run]) -> Option<Section> {
-    let ledgers: Vec<(&str, Strategy, &[Entry])> = runs
+    let ledgers: Vec<(&str, &RunState, &[Entry])> = runs
         .iter()
         .filter_map(|run| match &run.found {
-            Found::Learning(made, _, ledger) => {
-                Some((run.name.as_str(), made.settings.learn.engine.strategy, ledger.as_slice()))
+            Found::Learning(_, state, ledger) => {
+                Some((run.name.as_str(), state.as_ref(), ledger.as_slice()))
             }
             _ => None,
         })
@@ -32,9 +32,15 @@ pub fn section(runs: &[Run]) -> Option<Section> {
         return None;
     }
     let body = html! {
-        @for (name, strategy, ledger) in &ledgers {
+        @for (name, state, ledger) in &ledgers {
             h3 { (name) }
-            (one(*strategy, ledger))
+            (one(state.config.strategy, ledger))
+            @if !matches!(state.phase, Phase::Finished { .. }) {
+                p.note {
+                    "Round " (state.round) " is not done, and not in this: " (state.spent)
+                    " samples are annotated in all."
+                }
+            }
         }
         @for name in &experiments {
             p.note {

@@ -66,8 +66,10 @@ impl Made {
 /// If one holds nothing that is known, is named twice, or can't be read.
 pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
+    // `x` and `./x` are one folder.
+    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
     for (i, path) in paths.iter().enumerate() {
-        if paths[..i].contains(path) {
+        if paths[..i].iter().any(|before| real(before) == real(path)) {
             bail!("{}: named twice; name each run once", path.display());
         }
         let short = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
@@ -103,6 +105,9 @@ fn read(path: &Path) -> Result<Vec<Found>> {
     let evaluation = evaluated(&path.join(evaluate::JSON))?;
     found.extend(evaluation.map(|read| Found::Evaluation(Box::new(read))));
     found.extend(evaluated(&path.join(samples::JSON))?.map(Found::Samples));
+    if found.is_empty() && (path.join(RUNS).is_dir() || folder.split().exists()) {
+        bail!("{}: nothing of it is done yet: report on it later", path.display());
+    }
     if found.is_empty() {
         let why = if path.is_dir() { "is no run" } else { "is no folder" };
         bail!(

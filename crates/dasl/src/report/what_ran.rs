@@ -41,19 +41,26 @@ pub fn section(runs: &[Run]) -> Result<Section> {
             }
             Found::Learning(made, state, _) => {
                 let engine = &made.settings.learn.engine;
-                let what = format!(
-                    "learn, {} initial, {}, {} rounds done",
-                    engine.initial,
-                    engine.sequence,
-                    state.history.len()
-                );
+                let done = state.history.len();
+                let what = if takes_all(made) {
+                    format!("learn, all initial, {done} rounds done")
+                } else {
+                    format!(
+                        "learn, {} initial, {}, {done} rounds done",
+                        engine.initial, engine.sequence
+                    )
+                };
                 add(run.name.clone(), what, made)?;
             }
             Found::Experiment(rows, arms) => {
                 compared.push((run.name.clone(), described(rows)));
                 for (arm, made) in arms {
-                    let engine = &made.settings.learn.engine;
-                    let what = format!("experiment, {}", engine.sequence);
+                    let sequence = &made.settings.learn.engine.sequence;
+                    let what = if takes_all(made) {
+                        "experiment, all initial; its first run".to_string()
+                    } else {
+                        format!("experiment, {sequence}; its first run")
+                    };
                     add(format!("{}: {arm}", run.name), what, made)?;
                 }
             }
@@ -78,6 +85,11 @@ pub fn section(runs: &[Run]) -> Result<Section> {
         @for (name, text) in &settings { (toml_of(name, text)) }
     };
     Ok(Section { id: "what", title: "What was run", body })
+}
+
+/// Whether its initial set leaves no sample for a round.
+fn takes_all(made: &Made) -> bool {
+    made.settings.learn.engine.initial >= made.split.train.len()
 }
 
 /// Arms, sizes and seeds of an experiment, as far as it got.

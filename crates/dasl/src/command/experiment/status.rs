@@ -17,6 +17,7 @@ struct Standing<'a> {
     arm: &'a str,
     initial: String,
     seed: u64,
+    begun: bool,
     /// Rounds that are finished, the initial training among them.
     rounds: usize,
     /// Whether all are, and tested.
@@ -28,12 +29,10 @@ impl<'a> Standing<'a> {
     fn of(cell: &'a Cell<'a>, out: &Out<'_>, rows: &[Row]) -> Result<Self> {
         let tested = rows.iter().filter(|row| row.run() == cell.name()).count();
         let (folder, done) = (out.folder(cell), tested > 0);
-        let rounds = if !done && folder.is_learning() {
-            Run::read(&folder.rounds())?.history.len()
-        } else {
-            tested
-        };
-        Ok(Self { arm: cell.arm, initial: cell.size(), seed: cell.seed, rounds, done })
+        let begun = done || folder.is_learning();
+        let rounds =
+            if begun && !done { Run::read(&folder.rounds())?.history.len() } else { tested };
+        Ok(Self { arm: cell.arm, initial: cell.size(), seed: cell.seed, begun, rounds, done })
     }
 }
 
@@ -73,7 +72,7 @@ fn standings(runs: &[Standing<'_>]) -> String {
     }
     let line = |runs: &Vec<&Standing<'_>>| {
         let done = runs.iter().filter(|run| run.done).count();
-        let begun = runs.iter().filter(|run| !run.done && run.rounds > 0);
+        let begun = runs.iter().filter(|run| run.begun && !run.done);
         let begun: Vec<_> =
             begun.map(|run| format!("seed {}: {} rounds", run.seed, run.rounds)).collect();
         let of = format!("{done} of {}", runs.len());
