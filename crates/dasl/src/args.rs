@@ -38,7 +38,7 @@ pub struct Args {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run everything below on a made-up cohort: no data needed, at most five minutes
+    /// Import, learn, segment, evaluate and report on made-up scans: no data needed, some minutes
     Demo(DemoArgs),
     /// Turn scans into a dataset
     #[command(subcommand)]
@@ -240,7 +240,8 @@ pub struct NetworkArgs {
     /// Ready-made configuration [default: small]
     #[arg(long, value_enum)]
     pub preset: Option<PresetArg>,
-    /// TOML file whose values replace the preset's
+    /// TOML file whose values replace the preset's, in the sections net, train, infer, learn and
+    /// learn.engine
     #[arg(long)]
     pub config: Option<PathBuf>,
     /// Determines weights, split and patches [default: 1]
@@ -302,7 +303,7 @@ pub struct LearnArgs {
     /// Dataset folder; its labels are hidden until the simulated reader is asked for them
     #[arg(required = true)]
     pub dataset: Option<PathBuf>,
-    /// Run folder; a run that is in it goes on where it stood
+    /// Run folder; a run that is in it goes on where it stood, by the settings that it began with
     #[arg(long, required = true)]
     pub out: Option<PathBuf>,
     /// Who annotates: labels (a simulated reader, who reveals the dataset's) or queue:DIR (a
@@ -318,7 +319,9 @@ pub struct LearnArgs {
     /// Samples annotated before the first round [default: 50]
     #[arg(long)]
     pub initial: Option<usize>,
-    /// Stages in order [default: spl-al-spl]
+    /// Stages in order, joined by -: spl (self-paced: the network labels, nobody is asked) or al
+    /// (active: the reader is asked); spl:2 is two rounds, spl:1:anew trains from the first weights on
+    /// [default: spl-al-spl]
     #[arg(long)]
     pub sequence: Option<String>,
     /// How an active round chooses: dasl, least-confidence, entropy, largest-loss, suggestive,

@@ -267,9 +267,16 @@ fn a_reader_with_little_time_and_wrong_files() {
     fails(&reader.learn_with("labels"), &["oracle is queue:", "not labels"]);
     let queue = format!("queue:{}", text(&reader.queue()));
     fails(&reader.learn_more(&queue, &["--budget", "9"]), &["another --initial", "--out"]);
+    let words =
+        ["learn", text(&bench().dataset), "--out", text(&reader.run_folder())].map(String::from);
+    let other = run(words.iter().map(String::as_str).chain(["--preset", "small"]));
+    fails(&other, &["another --preset", "leave them out"]);
     reader.learn_with(&format!("queue:{}", text(&reader.folder.path().join("moved")))).done();
     let status = run(["learn", "status", text(&reader.run_folder())]).done();
     assert!(status.out.contains("nothing: the sequence is done"), "{}", status.out);
+    let of_last = run(["learn", "status", text(&reader.run_folder()), "--json"]).done().json();
+    let last = of_last["history"].as_array().unwrap().last().unwrap();
+    assert_eq!((&of_last["round"], &of_last["kind"]), (&last["round"], &last["kind"]));
     assert!(status.out.contains("sum v") && status.out.contains("5 annotations"), "{}", status.out);
 
     // The ledger counts the voxels of the answers.

@@ -103,9 +103,12 @@ pub fn run(args: &StatusArgs, json: bool) -> Result<Outcome> {
 
 fn status<'a>(state: &'a RunState, oracle: &OracleChoice) -> Status<'a> {
     let waiting = Waiting::of(state, oracle);
+    // A run that is over is in no round.
+    let last = state.history.last().filter(|_| matches!(state.phase, Phase::Finished { .. }));
+    let (round, kind) = last.map_or((state.round, state.kind), |last| (last.round, last.kind));
     Status {
-        round: state.round,
-        kind: state.kind.to_string(),
+        round,
+        kind: kind.to_string(),
         stage: stage(state),
         next: waiting.as_ref().map_or_else(|| next(state), ToString::to_string),
         spent: state.spent,
@@ -124,7 +127,10 @@ fn status<'a>(state: &'a RunState, oracle: &OracleChoice) -> Status<'a> {
 fn stage(state: &RunState) -> String {
     let sequence = &state.config.sequence;
     match (&state.phase, state.round) {
-        (Phase::Finished { .. }, _) => format!("all of {sequence} done"),
+        (Phase::Finished { reason: FinishReason::SequenceEnded }, _) => {
+            format!("all of {sequence} done")
+        }
+        (Phase::Finished { .. }, _) => format!("{sequence} ended"),
         (_, 0) => format!("initial training, before {sequence}"),
         _ => {
             let (stage, of) = (state.stage + 1, sequence.stages().len());

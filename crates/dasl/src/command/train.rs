@@ -16,7 +16,7 @@ use crate::config_file::Settings;
 use crate::curve;
 use crate::model::Finished;
 use crate::progress::{bar, bar_from};
-use crate::run_folder::{InitialWeights, RunFolder};
+use crate::run_folder::{InitialWeights, Origin, RunFolder};
 use crate::split::{Sample, Split};
 use crate::table;
 
@@ -75,13 +75,8 @@ fn begin(
         let (settings, origin) = (folder.read_settings()?, folder.read_origin()?);
         let seed = origin.seed;
         let asked = &args.network;
-        let given = asked.preset.is_some() || asked.config.is_some() || asked.from.is_some();
-        let other = |new: New| {
-            let began_with = new.start.map(|start| start.sha256);
-            let begins_otherwise = asked.from.is_some() && began_with != origin.began_with_sha256;
-            begins_otherwise || new.settings != settings
-        };
-        if asked.seed.is_some_and(|asked| asked != seed) || given && other(resolve(asked, dataset)?)
+        if asked.seed.is_some_and(|asked| asked != seed)
+            || asks_for_other(asked, &origin, dataset, |new| *new != settings)?
         {
             bail!(
                 "{root} holds a run with other settings, by which --resume goes on: leave --preset, \
@@ -103,6 +98,26 @@ fn begin(
     let seed = args.network.new_seed();
     folder.create(&settings, &split, dataset, seed, start.as_ref())?;
     Ok((settings, split, seed))
+}
+
+/// Whether --preset, --config or --from, where one is given, are not what a run began with: by its
+/// origin, and by the settings that they come to.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn asks_for_other(
+    asked: &NetworkArgs,
+    origin: &Origin,
+    dataset: &Dataset,
+    differ: impl FnOnce(&mut Settings) -> bool,
+) -> Result<bool> {
+    if asked.preset.is_none() && asked.config.is_none() && asked.from.is_none() {
+        return Ok(false);
+    }
+    let New { mut settings, start, .. } = resolve(asked, dataset)?;
+    let began_with = start.map(|start| start.sha256);
+    let begins_otherwise = asked.from.is_some() && began_with != origin.began_with_sha256;
+    Ok(begins_otherwise || differ(&mut settings))
 }
 
 /// What a new run is made of.

@@ -1,10 +1,10 @@
 //! What a run of `dasl learn` begins with, or goes on with.
 
 use anyhow::{Result, anyhow, bail};
-use dasl_learn::Strategy;
+use dasl_learn::{LearnConfig, Strategy};
 use dasl_volume::dataset::Dataset;
 
-use super::super::train::{New, resolve};
+use super::super::train::{New, asks_for_other, resolve};
 use crate::annotation_store::AnnotationStore;
 use crate::args::LearnArgs;
 use crate::config_file::Settings;
@@ -79,6 +79,25 @@ fn go_on(args: &LearnArgs, folder: &RunFolder, dataset: &Dataset) -> Result<(Set
         bail!(
             "{shown}: this run began with another --initial, --sequence, --strategy, --budget or \
              --seed: leave them out, or name another --out"
+        );
+    }
+    // What the command line says of these is compared already.
+    let differ = |new: &mut Settings| {
+        let LearnConfig { initial, sequence, strategy, budget, seed, curriculum, .. } =
+            settings.learn.engine.clone();
+        let own = new.learn.engine.clone();
+        new.learn.engine =
+            LearnConfig { initial, sequence, strategy, budget, seed, curriculum, ..own };
+        new.learn.oracle = settings.learn.oracle.clone();
+        *new != settings
+    };
+    let curriculum = args.curriculum.as_deref().map(|path| curriculum::read(path, dataset));
+    if curriculum.transpose()?.is_some_and(|asked| asked != settings.learn.engine.curriculum)
+        || asks_for_other(&args.network, &folder.read_origin()?, dataset, differ)?
+    {
+        bail!(
+            "{shown}: this run began with another --preset, --config, --from or --curriculum, or what \
+             they name has changed: leave them out, or name another --out"
         );
     }
     let there = &mut settings.learn.oracle;
