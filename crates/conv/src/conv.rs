@@ -1,6 +1,7 @@
 //! Convolution with stride 1 and zero padding, kernel 1^3 or 3^3.
 
 use crate::correlate::correlate;
+use crate::grid;
 use crate::memory;
 use crate::pack::Source;
 use crate::simd::Isa;
@@ -82,7 +83,7 @@ pub(crate) fn conv3d_within(
     [c_in, c_out]: [usize; 2],
 ) {
     assert!(c_in + c_out <= stride, "channels {c_in}+{c_out} exceed the stride {stride}");
-    assert_eq!(buffer.len(), dims.iter().product::<usize>() * stride, "the buffer's length");
+    assert_eq!(buffer.len(), grid::voxels(dims) * stride, "the buffer's length");
     let data = buffer.as_mut_ptr();
     // SAFETY: the buffer has the length asserted, is borrowed for the whole call, and what is
     // written lies after what is read.

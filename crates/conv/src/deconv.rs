@@ -3,6 +3,7 @@
 //! It is a 1^3 convolution to 8 x `c_out` channels, the block's voxels being seen as channels.
 
 use crate::correlate::correlate;
+use crate::grid;
 use crate::memory;
 use crate::pack::Source;
 use crate::pointwise::{Weights, convolve};
@@ -61,7 +62,7 @@ pub fn deconv2_input_gradient(
 ) -> Vec<f32> {
     // SAFETY: every voxel is of one tile, which is set.
     unsafe {
-        memory::array(dims.iter().product(), c_in, |dx| {
+        memory::array(grid::voxels(dims), c_in, |dx| {
             deconv2_input_gradient_on(Isa::best(), grad, dims, weight, dx);
         })
     }

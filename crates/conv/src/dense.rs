@@ -7,6 +7,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::conv::{conv3d_input_gradient_on, conv3d_weight_gradient, conv3d_within};
+use crate::grid;
 use crate::memory::zeros;
 use crate::norm::{BatchNorm, norm_relu_gradient_on};
 use crate::simd::Isa;
@@ -165,7 +166,7 @@ impl DenseBlock<'_> {
     ) -> DenseGradient {
         let layers = self.layers();
         let stride = self.inputs + layers.len() * self.growth;
-        let voxels = dims.iter().product::<usize>();
+        let voxels = grid::voxels(dims);
         assert_eq!(out.len(), voxels * stride, "out's length must fit dims {dims:?}");
         assert_eq!((grad.stride, grad.channels), (stride, stride), "grad's channels");
         let grad = grad.data;

@@ -12,6 +12,17 @@ pub(crate) struct Grid {
     pub(crate) channels: usize,
 }
 
+/// Number of voxels of an array.
+///
+/// # Panics
+/// If they can't be counted: pointers are checked by this number.
+pub(crate) fn voxels(dims: [usize; 4]) -> usize {
+    let product = dims.into_iter().try_fold(1, |n: usize, d| n.checked_mul(d));
+    // A fold makes eight of each.
+    let few = product.filter(|voxels| *voxels < isize::MAX as usize / 8);
+    few.unwrap_or_else(|| panic!("dims {dims:?} have too many voxels"))
+}
+
 impl Grid {
     /// Number of groups.
     pub(crate) fn groups(&self) -> usize {
@@ -20,7 +31,7 @@ impl Grid {
 
     /// Number of voxels of the array.
     pub(crate) fn voxels(&self) -> usize {
-        self.dims.iter().product::<usize>() * self.groups()
+        voxels(self.dims) * self.groups()
     }
 
     /// Index of the first channel of `group` at voxel `[n, z, y, x]`.

@@ -170,6 +170,13 @@ fn padding_stays_zero_under_a_norm() {
     assert_eq!([out[0], out[1], out[4], out[13]].map(|v| v as u32), [8, 12, 18, 27]);
 }
 
+#[test]
+#[should_panic(expected = "too many voxels")]
+fn more_voxels_than_can_be_counted_panic() {
+    // Counted without care, they are none.
+    conv3d(View::new(&[], 1), None, [1 << 63, 2, 1, 1], &[0.0; 27], 3, 1);
+}
+
 /// A broken network is to be seen as one: ReLU makes no zero of what is no number.
 #[test]
 fn what_is_no_number_stays_none_under_a_norm() {
