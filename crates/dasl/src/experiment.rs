@@ -154,7 +154,7 @@ impl Experiment {
             read.arms.values().filter_map(|arm| arm.initial.as_ref()).chain([&read.initial]);
         for (name, twice) in [
             ("seeds", repeated(&read.seeds).map(ToString::to_string)),
-            ("initial", sizes.flat_map(|sizes| repeated(sizes)).map(ToString::to_string).next()),
+            ("initial", sizes.filter_map(|sizes| repeated(sizes)).map(ToString::to_string).next()),
         ] {
             if let Some(twice) = twice {
                 bail!("{shown}: {name} has {twice} twice: each is run once");

@@ -81,7 +81,7 @@ pub fn ignored(
                 along.fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(at), high.max(at)))
             });
             let [_, row_mm, column_mm] = geometry.spacing_mm;
-            let middle = [x, y].map(|(low, high)| (low + high) / 2.0);
+            let middle = [x, y].map(|(low, high)| f64::midpoint(low, high));
             unrated.extend(at(heights[heights.len() / 2], middle).map(|center_mm| Ignored {
                 kind: IgnoredKind::Unrated,
                 center_mm,

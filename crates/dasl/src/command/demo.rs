@@ -69,8 +69,8 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<Outcome> {
     }
     progress.finish_and_clear();
     let bootstrap = BootstrapArgs { bootstrap: RESAMPLES, seed: args.seed };
-    let mut evaluation = evaluate(&found, &reference, bootstrap)?;
-    evaluate::write(&found, &mut evaluation)?;
+    let evaluation = evaluate(&found, &reference, bootstrap)?;
+    evaluate::write(&found, &evaluation)?;
     let report = report::write(&[folder.root().to_path_buf(), found], out)?.report;
 
     if json {
