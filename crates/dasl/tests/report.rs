@@ -219,7 +219,7 @@ fn levels_can_be_told_apart() {
     run_in(root, &format!("report @one @{long} --out @out")).done();
     let html = fs::read_to_string(root.join("out/report.html")).unwrap();
     let key = |name: &str| {
-        let end = html.find(&format!("{name}: full: all 600 annotated")).unwrap();
+        let end = html.find(&format!("{name}: full: all 600 annotated</li>")).unwrap();
         let sample = html[..end].rfind("<svg class=\"sample\"").unwrap();
         html[sample..end].to_string()
     };
