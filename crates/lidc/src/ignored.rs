@@ -4,7 +4,9 @@ use std::fmt;
 
 use dasl_volume::{Geometry, PointMm, VoxelPos};
 
-use crate::{LidcError, Outline, Reading, Rule, SlicePositions, cluster, consensus, outlines};
+use crate::{
+    LidcError, Outline, ReaderNodule, Reading, Rule, SlicePositions, cluster, consensus, outlines,
+};
 
 /// Why a place does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,22 +74,11 @@ pub fn ignored(
             }));
         }
         let outlined = session.nodules.iter().filter(|n| !n.is_small() && !n.is_annotation());
-        for nodule in outlined {
-            let mut heights: Vec<f64> = nodule.outlined().map(|roi| roi.z_mm).collect();
-            heights.sort_by(f64::total_cmp);
-            let points = || nodule.outlined().flat_map(|roi| &roi.points);
-            let [x, y] = [0, 1].map(|i| {
-                let along = points().map(|point| f64::from(point[i]));
-                along.fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(at), high.max(at)))
-            });
-            let [_, row_mm, column_mm] = geometry.spacing_mm;
-            let middle = [x, y].map(|(low, high)| f64::midpoint(low, high));
-            unrated.extend(at(heights[heights.len() / 2], middle).map(|center_mm| Ignored {
-                kind: IgnoredKind::Unrated,
-                center_mm,
-                diameter_mm: ((x.1 - x.0) * column_mm).max((y.1 - y.0) * row_mm),
-            }));
-        }
+        unrated.extend(outlined.filter_map(|nodule| {
+            let (z_mm, middle, diameter_mm) = extent(nodule, geometry.spacing_mm);
+            let center_mm = at(z_mm, middle)?;
+            Some(Ignored { kind: IgnoredKind::Unrated, center_mm, diameter_mm })
+        }));
         for mark in &session.non_nodules {
             other.extend(at(mark.z_mm, mark.point.map(f64::from)).map(|center_mm| Ignored {
                 kind: IgnoredKind::NonNodule,
@@ -102,6 +93,21 @@ pub fn ignored(
         consensus(&group, rule).is_none().then(|| few_readers(&group, geometry))
     });
     Ok(small.into_iter().chain(other).chain(few).chain(unrated).collect())
+}
+
+/// Of a reader's outlines: height of the middle one, the middle of all (x, y) in pixels, and the largest
+/// extent in the slice plane, mm.
+fn extent(nodule: &ReaderNodule, [_, row_mm, column_mm]: [f64; 3]) -> (f64, [f64; 2], f64) {
+    let mut heights: Vec<f64> = nodule.outlined().map(|roi| roi.z_mm).collect();
+    heights.sort_by(f64::total_cmp);
+    let points = || nodule.outlined().flat_map(|roi| &roi.points);
+    let [x, y] = [0, 1].map(|i| {
+        let along = points().map(|point| f64::from(point[i]));
+        along.fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(at), high.max(at)))
+    });
+    let middle = [x, y].map(|(low, high)| f64::midpoint(low, high));
+    let diameter_mm = ((x.1 - x.0) * column_mm).max((y.1 - y.0) * row_mm);
+    (heights[heights.len() / 2], middle, diameter_mm)
 }
 
 fn few_readers(group: &[&Outline], geometry: &Geometry) -> Ignored {

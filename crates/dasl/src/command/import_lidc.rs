@@ -136,7 +136,9 @@ fn scan(
         .with_context(|| xml.display().to_string())?;
     let unrated = places.iter().filter(|place| place.kind == IgnoredKind::Unrated).count();
     let unrated = (unrated > 0).then(|| {
-        format!("{unrated} outlined nodules have no ratings: they count neither as nodule nor as background")
+        format!(
+            "{unrated} outlined nodules have no ratings: they count neither as nodule nor as background"
+        )
     });
     let ignored = places.into_iter().map(|place| IgnoredRecord {
         kind: place.kind.to_string(),
