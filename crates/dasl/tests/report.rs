@@ -206,6 +206,28 @@ fn figures_by_other_rules_are_told_apart() {
     assert!(!one.contains("different rules"));
 }
 
+#[test]
+fn a_run_on_its_way_says_what_is_not_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    made_up::copy(&bench().folder.join("learnt"), &run);
+    let change = |name: &str, from: &str, to: &str| {
+        let text = fs::read_to_string(run.join(name)).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(run.join(name), text.replace(from, to)).unwrap();
+    };
+    let html = || {
+        run_in(folder.path(), "report @run --out @out").done();
+        fs::read_to_string(folder.path().join("out/report.html")).unwrap()
+    };
+    assert!(!html().contains("is not done"));
+    change("learn/state.json", "\"step\": \"finished\"", "\"step\": \"predict\"");
+    change("config.toml", "initial = 3", "initial = 2147483647");
+    let html = html();
+    holds(&html, "Round 4 is not done, and not in this: 5 samples are annotated in all.");
+    holds(&html, "learn, all initial, 4 rounds done");
+}
+
 /// Two experiments: what is trained on everything in each can be told apart.
 #[test]
 fn levels_can_be_told_apart() {
